@@ -259,9 +259,11 @@ struct lg_vcpu_start {
 
 /*
  * How the first vCPU starts: at the entry of the ELF note, virtual interrupts
- * off, RSI the gva of boot_params (the zero page), RSP invalid, GS base 0, all
- * else 0.  CR3 holds tables the launcher built in guest memory (inside
- * [tables_start, tables_end)), all entries writable, executable and U=1:
+ * off, RSI the gva of boot_params (the zero page) in the direct map, RSP invalid,
+ * GS base 0, all else 0.  boot_params lies below 1 GiB and page_offset_base is a
+ * multiple of 1 GiB, so RSI tells both.  CR3 holds tables the launcher built in
+ * guest memory (inside [tables_start, tables_end), the root at tables_start), all
+ * entries writable, executable and U=1:
  *   kernel image:  KERNEL_MAP (0xffffffff80000000) + x -> phys_base + x, 1 GiB or
  *                  as much as there is memory
  *   direct map:    page_offset_base + x -> x, all memory
