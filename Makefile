@@ -27,7 +27,7 @@ suffix    := $(if $(filter cloud-amd64,$(HOST_FLAVOUR)),,-$(HOST_FLAVOUR))
 host_name := $(HOST_KERNEL)$(suffix)
 
 # The guest
-MEM    ?= 256M
+MEM    ?= 512M
 KERNEL ?= $(B)/guest-kernel/vmlinux
 APPEND ?=
 WITH   ?=
