@@ -57,24 +57,49 @@ void Console::process(Transport &transport, unsigned queue)
 		host_.input_wanted();
 }
 
+// Write the rest of the chain in hand; false if the host had no room for all of it.
+bool Console::send()
+{
+	std::size_t skip = sent_;
+	for (std::span<const std::byte> buffer : sending_->readable()) {
+		if (skip >= buffer.size()) {
+			skip -= buffer.size();
+			continue;
+		}
+		buffer = buffer.subspan(skip);
+		skip = 0;
+		std::size_t taken = host_.write(buffer);
+		sent_ += taken;
+		if (taken < buffer.size())
+			return false;
+	}
+	return true;
+}
+
 void Console::resume_output(Transport &transport)
 {
 	Virtqueue &queue = transport.queue(transmit_queue);
-	// A bound to the chains of one call; empty ones do not fill the host's buffer.
+	// A bound to the chains of one call: empty ones never fill the host's buffer.
 	unsigned budget = 4 * queue.size();
+	bool room = true;
 	do {
 		queue.disable_doorbell();
-		for (; host_.accepts() && budget > 0; budget--) {
-			auto chain = queue.pop();
-			if (!chain)
+		for (; budget > 0; budget--) {
+			if (!sending_) {
+				sending_ = queue.pop();
+				sent_ = 0;
+			}
+			if (!sending_)
 				break;
-			for (std::span<std::byte> buffer : chain->readable())
-				host_.write(buffer);
-			queue.push(std::move(*chain), 0);
+			room = send();
+			if (!room)
+				break;
+			queue.push(std::move(*sending_), 0);
+			sending_.reset();
 		}
 		transport.queue_used(transmit_queue);
 		// While the host is full no doorbell is of use: it resumes us.
-	} while (budget > 0 && host_.accepts() && queue.enable_doorbell());
+	} while (room && budget > 0 && queue.enable_doorbell());
 	if (budget == 0)
 		transport.look_again(transmit_queue);
 }

@@ -7,9 +7,9 @@
 //     guest --transmit queue--> process() --> ConsoleHost::write()
 //     guest <--receive queue--- input()   <-- the host, when it has bytes
 //
-// Nothing is dropped in either direction: while the host does not accept more,
-// chains stay in the transmit queue; while the guest gives no buffers, input()
-// takes nothing.
+// Nothing is dropped in either direction: while the host has no room, chains stay
+// in the transmit queue, one of them perhaps half sent; while the guest gives no
+// buffers, input() takes nothing.
 #pragma once
 
 #include "device.h"
@@ -21,11 +21,9 @@ namespace lguest {
 // Called with the device's lock held, from either thread; must not call back.
 class ConsoleHost {
 public:
-	// Whether write() may be called now.  When that changes from false to true the
-	// host calls Console::resume_output().
-	virtual bool accepts() = 0;
-	// Takes all of it; the bytes are guest memory, to be copied.
-	virtual void write(std::span<const std::byte> bytes) = 0;
+	// Takes as many of the bytes, which are guest memory, as it has room for, and
+	// returns how many.  If not all, it calls Console::resume_output() once it has room.
+	virtual std::size_t write(std::span<const std::byte> bytes) = 0;
 	// The guest has room for input again: offer it with Console::input().
 	virtual void input_wanted() = 0;
 
@@ -47,7 +45,7 @@ public:
 	void write_config(std::uint64_t offset, unsigned width, std::uint64_t value) override;
 	void activate(std::uint64_t) override {}
 	void process(Transport &transport, unsigned queue) override;
-	void reset() override {}
+	void reset() override { sending_.reset(); }
 
 	// Bytes for the guest; returns how many it had room for.  If not all of them,
 	// ConsoleHost::input_wanted() will follow.
@@ -60,7 +58,11 @@ public:
 	void set_initial_size(std::uint16_t columns, std::uint16_t rows);
 
 private:
+	bool send();
+
 	ConsoleHost &host_;
+	std::optional<DescriptorChain> sending_;	// popped, not yet all of it written
+	std::size_t sent_ = 0;				// bytes of it that were
 	virtio_console_config config_{};
 };
 

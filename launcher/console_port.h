@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// The host's side of the console: stdin and stdout of the launcher, in the event loop.
+//
+//     Console::process() --> write() --> output_ --> stdout
+//     Console::input() <-- deliver() <-- input_  <-- stdin
+//
+// Both buffers are bounded, and each side waits for the other: a guest that writes
+// faster than stdout takes has to wait, and stdin is not read while the guest takes
+// nothing.  At the end drain() waits until all output is out.
+//
+// Threads: ConsoleHost's functions come from any thread with the device's lock held,
+// all others from the event loop's.  Lock order: the device's, then output_lock_.
+#pragma once
+
+#include "console.h"
+#include "host_stream.h"
+#include "register_file.h"
+#include "terminal.h"
+
+#include <boost/asio/io_context.hpp>
+
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+namespace lguest {
+
+class ConsolePort final : public ConsoleHost {
+public:
+	struct Settings {
+		int input = 0;			// descriptor, -1: none
+		int output = 1;
+		bool terminal = false;		// input is a terminal: watch for the escape, send no EOF
+		std::function<void()> escape;	// the user typed it
+	};
+
+	ConsolePort(boost::asio::io_context &loop, Settings settings);
+
+	// Begin; both must outlive the event loop's last step.
+	void start(RegisterFile &registers, Console &console);
+	// Call `done` once everything the guest has sent is written, or cannot be.  The
+	// guest does not run any more.
+	void drain(std::function<void()> done);
+	void resize(TerminalSize size);
+
+private:
+	std::size_t write(std::span<const std::byte> bytes) override;
+	void input_wanted() override;
+
+	void flush();
+	void flushed();
+	void read();
+	void deliver();
+	void end_of_input();
+
+	boost::asio::io_context &loop_;
+	Settings settings_;
+	std::optional<HostStream> in_, out_;
+	RegisterFile *registers_ = nullptr;
+	Console *console_ = nullptr;
+
+	// input, only used by the event loop
+	std::vector<std::byte> input_;		// read, not yet taken by the guest
+	bool reading_ = false;
+	bool at_line_start_ = true;
+	EscapeFilter escape_;
+
+	std::mutex output_lock_;		// guards the next four
+	std::vector<std::byte> output_;		// to be written
+	bool flushing_ = false;			// a flush() is posted or under way
+	bool stalled_ = false;			// write() had to refuse something
+	bool output_broken_ = false;		// nobody reads it: dropped from now on
+
+	std::vector<std::byte> writing_;	// what the loop is writing now
+	std::function<void()> drained_;
+};
+
+} // namespace lguest

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// A device in the running launcher, see device_slot.h.
+#include "device_slot.h"
+
+#include "error.h"
+
+#include <spdlog/spdlog.h>
+#include <sys/eventfd.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace lguest {
+namespace {
+
+constexpr unsigned interrupt_vcpu = 0;	// the guest's bus driver does not spread them yet
+
+int new_eventfd()
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (fd < 0)
+		fail("cannot get an eventfd: {}; raise the limit of open files (ulimit -n)", std::strerror(errno));
+	return fd;
+}
+
+} // namespace
+
+DeviceSlot::DeviceSlot(boost::asio::io_context &loop, const GuestMemory &memory, Device &device, Bus &bus, Vm *vm,
+		       std::string name)
+	: name_{std::move(name)}, vm_{vm}, registers_{memory, device, *this}, interrupt_{new_eventfd()}
+{
+	auto slot = bus.attach(registers_);
+	if (!slot)
+		fail("too many devices: the bus has {} slots", LG_BUS_SLOTS);
+	slot_ = *slot;
+	if (vm_)
+		interrupt_bound_ = vm_->bind_interrupt(interrupt_.get(), interrupt_vcpu, LG_VECTOR_BUS + slot_);
+	for (unsigned queue = 0; queue < registers_.queue_count(); queue++) {
+		doorbells_.emplace_back(loop, new_eventfd());
+		if (vm_)
+			vm_->bind_doorbell(doorbells_.back().native_handle(), slot_, queue);
+	}
+	for (unsigned queue = 0; queue < registers_.queue_count(); queue++)
+		wait(queue);
+}
+
+void DeviceSlot::interrupt()
+{
+	if (interrupt_bound_)
+		eventfd_write(interrupt_.get(), 1);
+	else if (vm_)
+		vm_->interrupt(interrupt_vcpu, LG_VECTOR_BUS + slot_);
+}
+
+void DeviceSlot::doorbell(unsigned queue)
+{
+	eventfd_write(doorbells_.at(queue).native_handle(), 1);
+}
+
+void DeviceSlot::broken(std::string_view reason)
+{
+	spdlog::warn("{}: stopped until the guest resets it: {}", name_, reason);
+}
+
+void DeviceSlot::wait(unsigned queue)
+{
+	auto &descriptor = doorbells_[queue];
+	descriptor.async_wait(descriptor.wait_read, [this, queue](boost::system::error_code error) {
+		if (error)
+			return;
+		eventfd_t count;
+		eventfd_read(doorbells_[queue].native_handle(), &count);
+		registers_.process(queue);
+		wait(queue);
+	});
+}
+
+} // namespace lguest

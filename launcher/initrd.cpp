@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// A command inside an initrd, see initrd.h.  The archive is cpio "newc": for each
+// file a header of hexadecimal text, the name, the contents, padded to 4 bytes.
+#include "initrd.h"
+
+#include <fmt/format.h>
+
+#include <cstring>
+
+namespace lguest {
+namespace {
+
+constexpr unsigned directory = 0040755, script = 0100755, empty_file = 0100644;
+
+void append(Bytes &bytes, std::string_view text)
+{
+	std::size_t end = bytes.size();
+	bytes.resize(end + text.size());
+	if (!text.empty())
+		std::memcpy(bytes.data() + end, text.data(), text.size());
+}
+
+void pad(Bytes &bytes) { bytes.resize((bytes.size() + 3) / 4 * 4); }
+
+void append_file(Bytes &archive, std::string_view name, unsigned mode, std::string_view contents)
+{
+	// magic, inode, mode, uid, gid, links, mtime, size, 4 device numbers, length of the name, checksum
+	append(archive, fmt::format("070701{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}",
+				    0, mode, 0, 0, mode == directory ? 2 : 1, 0, contents.size(), 0, 0, 0, 0,
+				    name.size() + 1, 0));
+	append(archive, name);
+	append(archive, std::string_view{"\0", 1});
+	pad(archive);
+	append(archive, contents);
+	pad(archive);
+}
+
+std::string quoted(std::string_view word)
+{
+	std::string result = "'";
+	for (char character : word) {
+		if (character == '\'')
+			result += "'\\''";
+		else
+			result += character;
+	}
+	return result + "'";
+}
+
+} // namespace
+
+std::string command_script(std::span<const std::string> command)
+{
+	std::string script = "#!/bin/sh\nexec";
+	for (const std::string &word : command)
+		script += ' ' + quoted(word);
+	return script + '\n';
+}
+
+void append_command(Bytes &initrd, std::span<const std::string> command, bool terminal)
+{
+	pad(initrd);	// an archive starts at a multiple of 4
+	append_file(initrd, "lguest", directory, "");
+	append_file(initrd, "lguest/cmd", script, command_script(command));
+	if (terminal)
+		append_file(initrd, "lguest/tty", empty_file, "");
+	append_file(initrd, "TRAILER!!!", 0, "");
+}
+
+} // namespace lguest

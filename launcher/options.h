@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// The command line of `lguest`: what can be asked for, and its parsing.
+//
+// main.cpp hands it in, run.cpp acts on it.  No side effects, so tests can parse.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace lguest {
+
+enum class PlacementMode {
+	none,	// Linux's own addresses
+	automatic,	// beside the host's mappings
+};
+
+struct RunOptions {
+	std::uint64_t memory = 256ull << 20;	// bytes, a multiple of 2 MiB
+	std::string kernel;			// file; empty: the installed one
+	std::string initrd;			// file; empty: none, or the installed one with the installed kernel
+	std::string append;			// kernel command line
+	std::string name;			// empty: none
+	unsigned cpus = 1;
+	PlacementMode placement = PlacementMode::none;
+	bool reboot = true;			// false: a reboot ends the launcher
+	bool stats = false;			// print the module's counters at the end
+	std::string stats_file;			// and write them there as JSON
+	int verbose = 0;
+	std::vector<std::string> command;	// after --: for the guest to run
+};
+
+// Nothing to run: text for stdout, and exit with 0.
+struct ShowText {
+	std::string text;
+};
+
+constexpr std::uint64_t min_memory = 32ull << 20;
+
+// Throws Error with exit_usage and one line.
+std::variant<RunOptions, ShowText> parse_command_line(int argc, const char *const *argv);
+
+// "64M" -> bytes; suffixes K, M, G, T, powers of 1024, bytes without.  Throws Error.
+std::uint64_t parse_size(const std::string &text);
+// The other way, with the largest suffix that fits: for messages.
+std::string format_size(std::uint64_t bytes);
+
+} // namespace lguest

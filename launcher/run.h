@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// `lguest run`: one guest from its files to its exit status.
+//
+// Puts everything together; called by main.cpp with what options.h parsed.
+#pragma once
+
+#include "options.h"
+#include "vcpu.h"
+
+namespace lguest {
+
+// Runs the guest until it ends, or a signal does; says so on stderr.  `Outcome::kind`
+// reboot: the caller is to start over.  Throws Error if the guest cannot be started.
+Outcome run_guest(const RunOptions &options);
+
+// Where kernel and initrd come from if the command line does not say: environment
+// LGUEST_KERNEL and LGUEST_INITRD, else the installed ones.  "" for no such file.
+std::string default_kernel();
+std::string default_initrd();
+
+} // namespace lguest

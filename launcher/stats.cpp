@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// The module's counters, see stats.h.
+#include "stats.h"
+
+#include "error.h"
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+
+namespace lguest {
+
+std::string stats_text(const lg_stats &stats)
+{
+	std::string text;
+#define X(name) text += fmt::format("{:<24} {}\n", #name, static_cast<unsigned long long>(stats.name));
+	LG_COUNTERS(X)
+#undef X
+	return text;
+}
+
+std::string stats_json(const lg_stats &stats)
+{
+	std::string text;
+#define X(name) text += fmt::format("{}\"{}\": {}", text.empty() ? "{" : ", ", #name, static_cast<unsigned long long>(stats.name));
+	LG_COUNTERS(X)
+#undef X
+	return text + "}\n";
+}
+
+void write_stats_file(const std::string &path, const lg_stats &stats)
+{
+	std::ofstream file{path};
+	file << stats_json(stats) << std::flush;
+	if (!file)
+		fail("--stats-file {}: {}", path, std::strerror(errno));
+}
+
+} // namespace lguest

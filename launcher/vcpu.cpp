@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// The vCPU thread, see vcpu.h.
+#include "vcpu.h"
+
+#include "error.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstring>
+#include <pthread.h>
+
+namespace lguest {
+namespace {
+
+int kick_signal() { return SIGRTMIN; }
+
+// The signal has nothing to do but interrupt.
+void install_kick_handler()
+{
+	struct sigaction action {};
+	action.sa_handler = [](int) {};
+	sigaction(kick_signal(), &action, nullptr);	// no SA_RESTART
+}
+
+// All other signals are the event loop's.  A new thread inherits the mask, so it is
+// set round the creation: no moment is left in which a signal could come here.
+class SignalsBlocked {
+public:
+	SignalsBlocked()
+	{
+		sigset_t all;
+		sigfillset(&all);
+		for (int fault : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, kick_signal()})
+			sigdelset(&all, fault);
+		pthread_sigmask(SIG_SETMASK, &all, &before_);
+	}
+	~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+private:
+	sigset_t before_;
+};
+
+// Copies out of the run page, which the module may write only while LG_RUN runs.
+std::string text_of(const lg_run &page)
+{
+	return {page.u.text.data, std::min<std::size_t>(page.u.text.length, LG_TEXT_MAX)};
+}
+
+Outcome killed(const lg_run &page)
+{
+	const auto &why = page.u.killed;
+	std::string reason{why.reason, strnlen(why.reason, sizeof(why.reason))};
+	return {Outcome::Kind::killed, exit_killed,
+		fmt::format("{} (rip {:#x}, address {:#x}, vector {}, {} mode)", reason, why.rip, why.address, why.vector,
+			    why.user_mode ? "user" : "kernel")};
+}
+
+} // namespace
+
+VcpuThread::VcpuThread(VcpuPort &port, VcpuHooks hooks) : port_{port}, hooks_{std::move(hooks)}
+{
+	install_kick_handler();
+	SignalsBlocked blocked;
+	thread_ = std::jthread{[this] {
+		loop();
+		finished_.release();
+	}};
+}
+
+void VcpuThread::stop()
+{
+	if (!thread_.joinable())
+		return;
+	stopping_ = true;
+	port_.page().immediate_exit = 1;
+	do
+		pthread_kill(thread_.native_handle(), kick_signal());
+	while (!finished_.try_acquire_for(std::chrono::milliseconds{100}));
+	thread_.join();
+}
+
+void VcpuThread::loop()
+{
+	while (!stopping_) {
+		int error = port_.run();
+		if (error == EINTR || error == EAGAIN)
+			continue;
+		if (error) {
+			hooks_.ended({Outcome::Kind::failed, exit_failure,
+				      fmt::format("running a vCPU: {}; see dmesg for the module's reason", std::strerror(error))});
+			return;
+		}
+		if (!handle_exit())
+			return;
+	}
+}
+
+// False when the guest has ended.
+bool VcpuThread::handle_exit()
+{
+	auto &page = const_cast<lg_run &>(port_.page());
+	auto &bus = page.u.bus;
+	switch (page.exit_reason) {
+	case LG_EXIT_BUS_READ:
+		bus.value = hooks_.bus.read(bus.address, bus.width);
+		return true;
+	case LG_EXIT_BUS_WRITE:
+		hooks_.bus.write(bus.address, bus.width, bus.value);
+		return true;
+	case LG_EXIT_DOORBELL:
+		hooks_.bus.doorbell(bus.address, bus.value);
+		return true;
+	case LG_EXIT_CONSOLE:
+		hooks_.early_text(text_of(page));
+		return true;
+	case LG_EXIT_NONE:
+	case LG_EXIT_VCPU_DOWN:		// the next LG_RUN waits for LG_HC_VCPU_UP
+		return true;
+	case LG_EXIT_SHUTDOWN:
+		hooks_.ended({Outcome::Kind::shutdown, static_cast<int>(page.u.shutdown.status & 0xff), {}});
+		return false;
+	case LG_EXIT_REBOOT:
+		hooks_.ended({Outcome::Kind::reboot, 0, {}});
+		return false;
+	case LG_EXIT_PANIC:
+		hooks_.ended({Outcome::Kind::panic, exit_panic, text_of(page)});
+		return false;
+	case LG_EXIT_KILLED:
+		hooks_.ended(killed(page));
+		return false;
+	default:
+		hooks_.ended({Outcome::Kind::failed, exit_failure,
+			      fmt::format("the module reports exit {}, unknown to this launcher: load the module of the same release",
+					  page.exit_reason)});
+		return false;
+	}
+}
+
+} // namespace lguest
