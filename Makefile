@@ -87,7 +87,11 @@ $(B)/host-vm/agent: tests/host-vm/agent.c | $(B)/deps.stamp
 	@mkdir -p $(@D)
 	$(Q)$(CC) -O2 -Wall -Wextra -Werror -static -o $@ $<
 
-$(B)/host-kernels/%/initramfs.gz: $(B)/host-kernels/%/release $(B)/host-vm/agent tests/host-vm/init tests/host-vm/make-initramfs
+$(B)/host-vm/unprivileged.so: tests/host-vm/unprivileged.c | $(B)/deps.stamp
+	@mkdir -p $(@D)
+	$(Q)$(CC) -O2 -Wall -Wextra -Werror -shared -fPIC -o $@ $<
+
+$(B)/host-kernels/%/initramfs.gz: $(B)/host-kernels/%/release $(B)/host-vm/agent $(B)/host-vm/unprivileged.so tests/host-vm/init tests/host-vm/make-initramfs
 	$(Q)tests/host-vm/make-initramfs $(@D) $(B)/host-vm/agent
 
 # --- the parts --------------------------------------------------------------------------------------------
@@ -95,7 +99,7 @@ $(B)/host-kernels/%/initramfs.gz: $(B)/host-kernels/%/release $(B)/host-vm/agent
 # kbuild knows no output folder for external modules on 6.1, so each kernel gets a copy of the sources. The copy
 # ignores time stamps and leaves kbuild's own files alone: kbuild then rebuilds what really changed.
 module_sources := host-module switcher shadow-mm include
-kbuild_files   := *.o *.o.d .*.cmd *.ko *.mod *.mod.c *.a .*.d *.order Module.symvers .tmp_* *-offsets.h *-offsets.s
+kbuild_files   := *.o *.o.d .*.cmd *.ko *.mod *.mod.c *.a .*.d *.order Module.symvers .tmp_* offsets.h offsets.s
 
 .PHONY: module
 module: $(if $(HOST_KERNEL_ONLY),module-$(host_name),$(HOST_KERNELS:%=module-%$(suffix)))  ## build lg.ko for each host kernel
@@ -185,7 +189,22 @@ install: launcher guest-kernel guest-initramfs  ## install lguest, the guest ker
 	[ ! -e $(B)/guest-kernel/vmlinux.relocs ] || \
 		install -D -m 644 $(B)/guest-kernel/vmlinux.relocs $(DESTDIR)$(PREFIX)/lib/lguest/vmlinux.relocs
 	install -D -m 644 $(B)/guest-initramfs/initramfs.cpio $(DESTDIR)$(PREFIX)/lib/lguest/initramfs.cpio
-	tests/host-vm/install-module '$(DESTDIR)'
+	@$(MAKE) install-module
+
+# lg.ko for the kernel that runs, if its headers are there, and access to /dev/lguest for the group kvm: those who may run VMs.
+running := $(shell uname -r)
+
+.PHONY: install-module
+install-module:
+	@[ -e /lib/modules/$(running)/build ] || \
+		{ echo 'lg.ko not installed: no headers for this kernel; apt-get install linux-headers-$(running)' >&2; exit 1; }
+	@mkdir -p $(B)/host-module/running
+	rsync -rlpc --delete $(kbuild_files:%=--exclude='%') $(module_sources) $(B)/host-module/running/
+	$(MAKE) -s -C /lib/modules/$(running)/build M=$(abspath $(B))/host-module/running/host-module modules
+	install -D -m 644 $(B)/host-module/running/host-module/lg.ko $(DESTDIR)/lib/modules/$(running)/extra/lg.ko
+	mkdir -p $(DESTDIR)/lib/udev/rules.d
+	echo 'KERNEL=="lguest", GROUP="kvm", MODE="0660"' >$(DESTDIR)/lib/udev/rules.d/60-lguest.rules
+	[ -n '$(DESTDIR)' ] || depmod $(running)
 
 .PHONY: clean
 clean:  ## remove all that was built
