@@ -112,12 +112,12 @@ module-%: $(B)/host-kernels/%/release
 	$(MAKE) -s -C $(B)/host-kernels/$*/headers M=$(abspath $(B))/host-module/$*/host-module $(if $(V),V=1) modules
 
 # One CMake project for all C++ of user space; its root is tests/CMakeLists.txt.
-cmake = [ -f $(1)/build.ninja ] || cmake -S tests -B $(1) -G Ninja $(2) >&2
+cmake = [ -f $(1)/build.ninja ] || cmake -S tests -B $(1) -G Ninja --log-level=NOTICE $(2) >&2
 
 .PHONY: launcher
 launcher: $(B)/deps.stamp  ## build the launcher `lguest` and the other C++ programs
 	$(Q)set -eo pipefail; exec 9>$(B)/cmake.lock; flock 9; $(call cmake,$(B),-DCMAKE_BUILD_TYPE=RelWithDebInfo); \
-	ninja -C $(B) -j$(JOBS) $(if $(V),-v,--quiet) | sed '/no work to do/d' >&2
+	ninja -C $(B) -j$(JOBS) $(if $(V),-v) | sed '/no work to do/d' >&2
 
 .PHONY: guest-kernel
 guest-kernel: $(B)/deps.stamp  ## build the paravirt guest kernel
@@ -165,13 +165,13 @@ host: host-command  ## a root shell on a throw-away host with lg.ko loaded; CMD=
 # --- proof ------------------------------------------------------------------------------------------------
 
 .PHONY: test test-unit test-host
-test:  ## all tests, natively and on throw-away hosts; one summary
+test: $(B)/deps.stamp  ## all tests, natively and on throw-away hosts; one summary
 	@tests/run-tests unit host
 
-test-unit:  ## unit tests with sanitizers, and a bounded run of each fuzzer
+test-unit: $(B)/deps.stamp  ## unit tests with sanitizers, and a bounded run of each fuzzer
 	@tests/run-tests unit
 
-test-host:  ## assembly payloads and Linux guests on a matrix of throw-away hosts
+test-host: $(B)/deps.stamp  ## assembly payloads and Linux guests on a matrix of throw-away hosts
 	@tests/run-tests host
 
 .PHONY: bench
