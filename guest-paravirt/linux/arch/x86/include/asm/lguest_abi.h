@@ -1,0 +1,1 @@
+../../../../../../include/lguest/guest_abi.h
