@@ -10,11 +10,16 @@
 
 #ifndef __ASSEMBLY__
 #include <linux/eventfd.h>
+#include <linux/file.h>
 
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
 #define lg_eventfd_signal(ctx)	eventfd_signal(ctx)
 #else
 #define lg_eventfd_signal(ctx)	eventfd_signal(ctx, 1)
+#endif
+
+#ifndef fd_file			/* 6.10 */
+#define fd_file(f)	((f).file)
 #endif
 #endif
 

@@ -84,15 +84,19 @@ static int __init lg_init(void)
 	error = lg_switcher_init();
 	if (error)
 		return error;
+	preempt_notifier_inc();
 	error = misc_register(&device);
-	if (error)
+	if (error) {
+		preempt_notifier_dec();
 		lg_switcher_exit();
+	}
 	return error;
 }
 
 static void __exit lg_exit(void)
 {
 	misc_deregister(&device);
+	preempt_notifier_dec();
 	lg_switcher_exit();
 }
 
