@@ -117,7 +117,7 @@ cmake = [ -f $(1)/build.ninja ] || cmake -S tests -B $(1) -G Ninja --log-level=N
 .PHONY: launcher
 launcher: $(B)/deps.stamp  ## build the launcher `lguest` and the other C++ programs
 	$(Q)set -eo pipefail; exec 9>$(B)/cmake.lock; flock 9; $(call cmake,$(B),-DCMAKE_BUILD_TYPE=RelWithDebInfo); \
-	ninja -C $(B) -j$(JOBS) $(if $(V),-v) | sed '/no work to do/d' >&2
+	ninja -C $(B) -j$(JOBS) $(if $(V),-v) | sed -E '/no work to do|Re-checking globbed|Entering directory/d' >&2
 
 .PHONY: guest-kernel
 guest-kernel: $(B)/deps.stamp  ## build the paravirt guest kernel
@@ -164,7 +164,7 @@ host: host-command  ## a root shell on a throw-away host with lg.ko loaded; CMD=
 
 # --- proof ------------------------------------------------------------------------------------------------
 
-.PHONY: test test-unit test-host
+.PHONY: test test-unit test-host test-bochs
 test: $(B)/deps.stamp  ## all tests, natively and on throw-away hosts; one summary
 	@tests/run-tests unit host
 
@@ -173,6 +173,9 @@ test-unit: $(B)/deps.stamp  ## unit tests with sanitizers, and a bounded run of 
 
 test-host: $(B)/deps.stamp  ## assembly payloads and Linux guests on a matrix of throw-away hosts
 	@tests/run-tests host
+
+test-bochs: $(B)/deps.stamp  ## payloads and a guest on Bochs, which has PCID and IBT
+	@tests/run-tests bochs
 
 .PHONY: bench
 bench: all host-kernel  ## first numbers: guest against native, one table

@@ -1,1 +1,0 @@
-../../../../../../include/lguest/guest_abi.h
