@@ -42,24 +42,38 @@ std::string one_line(std::string text)
 	return text;
 }
 
-void describe(CLI::App &run, RunOptions &options, std::string &memory)
+// What needs more than CLI11's conversions.
+struct TextOptions {
+	std::string memory;
+	std::string placement = "none";
+	bool no_reboot = false;
+};
+
+PlacementMode parse_placement(const std::string &text)
 {
-	run.add_option("-m,--memory", memory, "Memory of the guest: a number and K, M, G or T")
+	if (text == "auto")
+		return PlacementMode::automatic;
+	if (text == "none")
+		return PlacementMode::none;
+	usage("--placement {}: must be auto or none", text);
+}
+
+void describe(CLI::App &run, RunOptions &options, TextOptions &text)
+{
+	run.add_option("-m,--memory", text.memory, "Memory of the guest: a number and K, M, G or T")
 		->type_name("SIZE")->capture_default_str();
 	run.add_option("-k,--kernel", options.kernel, "Kernel: vmlinux or bzImage, built with CONFIG_LGUEST_GUEST")
 		->type_name("FILE");
 	run.add_option("-i,--initrd", options.initrd, "Initial RAM disk")->type_name("FILE");
 	run.add_option("-a,--append", options.append,
-		       "Kernel command line; console=hvc0 is added if it names no console")->type_name("STRING");
+		       "Kernel command line; console=lg0, the kernel's messages on stderr, is added if it names no console")->type_name("STRING");
 	run.add_option("-n,--name", options.name, "Name of the guest, for messages")->type_name("NAME");
 	run.add_option("-c,--cpus", options.cpus, "Virtual CPUs")
 		->type_name("N")->check(CLI::Range(1u, static_cast<unsigned>(LG_MAX_VCPUS)))->capture_default_str();
-	run.add_option("--placement", options.placement,
+	run.add_option("--placement", text.placement,
 		       "Where the guest's kernel lives: 'auto' beside the host's mappings, 'none' at Linux's own addresses")
-		->transform(CLI::CheckedTransformer(std::map<std::string, PlacementMode>{
-			{"auto", PlacementMode::automatic}, {"none", PlacementMode::none}}))
-		->type_name("auto|none");
-	run.add_flag("!--no-reboot", options.reboot, "End when the guest reboots, instead of starting it again");
+		->type_name("auto|none")->capture_default_str();
+	run.add_flag("--no-reboot", text.no_reboot, "End when the guest reboots, instead of starting it again");
 	run.add_flag("--stats", options.stats, "Print the module's counters when the guest ends");
 	run.add_option("--stats-file", options.stats_file, "Write the module's counters there, as JSON, when the guest ends")
 		->type_name("FILE");
@@ -109,11 +123,12 @@ std::string format_size(std::uint64_t bytes)
 std::variant<RunOptions, ShowText> parse_command_line(int argc, const char *const *argv)
 {
 	RunOptions options;
-	std::string memory = format_size(options.memory);
+	TextOptions text;
+	text.memory = format_size(options.memory);
 	CLI::App app{"lguest: Linux guests on any x86-64 Linux host, without hardware virtualization", "lguest"};
 	app.require_subcommand(1);
 	CLI::App *run = app.add_subcommand("run", "Start a guest; its console is this terminal, or stdin and stdout");
-	describe(*run, options, memory);
+	describe(*run, options, text);
 
 	try {
 		app.parse(argc, argv);
@@ -122,7 +137,9 @@ std::variant<RunOptions, ShowText> parse_command_line(int argc, const char *cons
 	} catch (const CLI::ParseError &error) {
 		usage("{}; see lguest run --help", one_line(error.what()));
 	}
-	options.memory = parse_size(memory);
+	options.memory = parse_size(text.memory);
+	options.placement = parse_placement(text.placement);
+	options.reboot = !text.no_reboot;
 	check_memory(options.memory);
 	return options;
 }
