@@ -186,6 +186,7 @@ static void __init hide_features(void)
 	setup_force_cpu_cap(X86_FEATURE_PV_CPL3);
 	setup_force_cpu_cap(X86_FEATURE_LGUEST);
 	setup_force_cpu_cap(X86_FEATURE_HYPERVISOR);
+	setup_force_cpu_cap(X86_FEATURE_APIC);	/* it sends IPIs, irq_work's too */
 }
 
 /* MSR_GS_BASE moves when the per-CPU area does, and the vCPU page with it.  The host

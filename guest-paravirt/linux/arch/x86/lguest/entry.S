@@ -26,7 +26,7 @@
 #include <asm/asm.h>
 #include <asm/errno.h>
 #include <asm/frame.h>
-#include <asm/lguest_abi.h>
+#include <lguest/guest_abi.h>
 #include <asm/nospec-branch.h>
 #include <asm/page_types.h>
 #include <asm/percpu.h>

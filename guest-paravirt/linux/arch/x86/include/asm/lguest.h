@@ -2,12 +2,12 @@
 /*
  * What the parts of the lguest guest shim (arch/x86/lguest/) share: hypercalls,
  * the vCPU page, per-CPU state, and who initialises what.  The ABI itself is in
- * asm/lguest_abi.h.
+ * lguest/guest_abi.h.
  */
 #ifndef _ASM_X86_LGUEST_H
 #define _ASM_X86_LGUEST_H
 
-#include <asm/lguest_abi.h>
+#include <lguest/guest_abi.h>
 
 #ifndef __ASSEMBLY__
 
