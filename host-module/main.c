@@ -67,8 +67,6 @@ static const char *unfit(void)
 		return "the host uses LASS, which forbids user mode the upper half";
 	if (cc_platform_has(CC_ATTR_GUEST_STATE_ENCRYPT) || cc_platform_has(CC_ATTR_GUEST_MEM_ENCRYPT))
 		return "the host is a confidential VM (SEV or TDX)";
-	if (boot_cpu_has(X86_FEATURE_UNRET) || boot_cpu_has(X86_FEATURE_ENTRY_IBPB))
-		return "the CPU needs a return-predictor barrier at kernel entry (retbleed=unret or ibpb), which the switcher lacks";
 	return NULL;
 }
 

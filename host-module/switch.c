@@ -465,15 +465,23 @@ void lg_switcher_put(struct lg_vcpu *vcpu)
 
 /*
  * RDI, RSI: the arguments of switcher_enter.  It saves what C keeps; everything
- * else is the guest's when it returns.  RBP is saved there too, yet cannot be named
- * as an operand.  The call goes to the switcher's own address.
+ * else is the guest's when it returns.  The call goes to the switcher's own address.
+ *
+ * What Linux does about branch predictors when it is entered from user mode is done
+ * before anything here can be predicted, by the same feature bits (the bits of
+ * AMD's SRSO imply UNRET).
  */
 static noinline notrace void world_switch(u64 cpu, u64 vcpu, u64 enter)
 {
 	asm volatile(ANNOTATE_RETPOLINE_SAFE
-		     "call *%[enter]"
+		     "call *%[enter]\n\t"
+		     ALTERNATIVE_2("", "call entry_untrain_ret", X86_FEATURE_UNRET,
+				   "call entry_ibpb", X86_FEATURE_ENTRY_IBPB) "\n\t"
+		     ALTERNATIVE("", "call clear_bhb_loop", X86_FEATURE_CLEAR_BHB_LOOP)
 		     : "+D" (cpu), "+S" (vcpu), [enter] "+a" (enter), ASM_CALL_CONSTRAINT
 		     :: "rcx", "rdx", "r8", "r9", "r10", "r11", "memory", "cc");
+	if (cpu_feature_enabled(X86_FEATURE_KERNEL_IBRS))
+		native_wrmsrl(MSR_IA32_SPEC_CTRL, this_cpu_read(x86_spec_ctrl_current));
 }
 
 void lg_switch(struct lg_vcpu *vcpu, bool pge_off)
@@ -503,6 +511,8 @@ void lg_switch(struct lg_vcpu *vcpu, bool pge_off)
 	}
 
 	guest_state_enter_irqoff();
+	if (cpu_feature_enabled(X86_FEATURE_CLEAR_CPU_BUF))
+		x86_clear_cpu_buffers();
 	world_switch(area->self, vcpu->sw_address, switcher_address(switcher_enter));
 	vcpu->cr2 = native_read_cr2();
 	guest_state_exit_irqoff();

@@ -241,6 +241,7 @@ static int set_regs(struct lg_vcpu *vcpu, const struct lg_regs *regs)
 	}
 	vcpu->root = regs->cr3 & ~0xfffULL & ~(1ULL << 63);
 	vcpu->halted = regs->halted;
+	vcpu->down = false;
 	vcpu->cpunode = regs->cpunode;
 	memcpy(vcpu->pending, regs->pending, sizeof(vcpu->pending));
 	if (vcpu->page_pin)
@@ -354,6 +355,7 @@ int lg_vcpu_create(struct lg_vm *vm, unsigned long index)
 	vcpu->root = LG_NO_GPA;
 	vcpu->page_gpa = vcpu->time_page = LG_NO_GPA;
 	vcpu->cpunode = index;
+	vcpu->down = vcpu->halted = index != 0;
 	mutex_init(&vcpu->lock);
 	init_waitqueue_head(&vcpu->wait);
 	INIT_CSD(&vcpu->kick, kicked, NULL);

@@ -6,7 +6,7 @@
  * switcher's address range (layout.h), where it is mapped both in the launcher's
  * page tables and in every shadow root.  It therefore runs at another address
  * than it was linked for: it reaches only itself, RIP-relative, and what layout.h
- * places in the same range.  No RET but the last one, no calls out, no tracing,
+ * places in the same range.  No RET, no calls out, no tracing,
  * no exception table.  It lives in a data section, which keeps every tool that
  * patches or checks kernel text away from it.
  *
@@ -272,7 +272,12 @@ leave_restore:
 	popq	%r12
 	popq	%rbp
 	popq	%rbx
-	ret
+	/* A far return, because no predictor the guest could have trained decides
+	 * where that goes.  The caller cleans the predictors next. */
+	popq	%rax
+	pushq	$__KERNEL_CS
+	pushq	%rax
+	lretq
 	int3
 
 /* ------------------------------------------------------------------------
