@@ -10,7 +10,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 
 namespace lguest {
 namespace {
@@ -97,7 +96,7 @@ void write_zero_page(const GuestMemory &memory, const BootRequest &request, cons
 {
 	boot_params params{};
 	const Bytes &given = request.kernel.setup_header;
-	std::memcpy(&params.hdr, given.data(), std::min(given.size(), sizeof(params.hdr)));
+	std::copy_n(given.begin(), std::min(given.size(), sizeof(params.hdr)), reinterpret_cast<std::byte *>(&params.hdr));
 	if (given.empty()) {
 		params.hdr.boot_flag = header_boot_flag;
 		params.hdr.header = header_magic;

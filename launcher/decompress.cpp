@@ -34,6 +34,8 @@ public:
 	virtual ~Step() = default;
 	// Shortens both buffers by what was used.
 	virtual Progress run(Buffers &buffers) = 0;
+	// How much room there must be in `out` for it to go on.
+	virtual std::size_t least_room() const { return std::size_t{64} << 10; }
 };
 
 // What zlib, liblzma and bzlib have in common: next_in, avail_in and so on.
@@ -153,6 +155,7 @@ public:
 	static constexpr std::uint32_t magic = 0x184c2102;
 	static constexpr std::size_t block = std::size_t{8} << 20;
 
+	std::size_t least_room() const override { return block; }
 	Progress run(Buffers &buffers) override
 	{
 		if (!begun_) {
@@ -165,8 +168,6 @@ public:
 		std::memcpy(&length, buffers.in.data(), sizeof(length));
 		if (length == 0 || length > buffers.in.size() - sizeof(length))
 			return Progress::error;
-		if (buffers.out.size() < block)
-			return Progress::more;	// run() makes room
 		int made = LZ4_decompress_safe(reinterpret_cast<const char *>(buffers.in.data()) + sizeof(length),
 					       reinterpret_cast<char *>(buffers.out.data()),
 					       static_cast<int>(length), static_cast<int>(block));
@@ -185,13 +186,13 @@ Bytes run(Step &step, const char *format, std::span<const std::byte> payload, st
 {
 	Bytes bytes;
 	std::size_t done = 0;
-	std::size_t room = Lz4Legacy::block;	// added to the vector when it is full
+	const std::size_t room = step.least_room();
 	Buffers buffers{payload, {}};
-	for (bool starved = true;;) {
-		if (starved) {
-			if (bytes.size() >= limit + Lz4Legacy::block)
+	for (;;) {
+		if (bytes.size() - done < room) {
+			if (done > limit)
 				throw std::runtime_error{std::string{format} + ": grows beyond all bounds"};
-			bytes.resize(bytes.size() + std::max(room, bytes.size() / 2));
+			bytes.resize(done + std::max(room, done));
 		}
 		buffers.out = std::span{bytes}.subspan(done);
 		std::size_t in_before = buffers.in.size(), out_before = buffers.out.size();
@@ -202,9 +203,8 @@ Bytes run(Step &step, const char *format, std::span<const std::byte> payload, st
 		if (progress == Progress::end)
 			break;
 		bool stuck = buffers.in.size() == in_before && buffers.out.size() == out_before;
-		if (stuck && (buffers.in.empty() || out_before >= Lz4Legacy::block))
+		if (stuck)
 			throw std::runtime_error{std::string{format} + ": truncated"};
-		starved = buffers.out.size() < Lz4Legacy::block;
 	}
 	if (done > limit)
 		throw std::runtime_error{std::string{format} + ": grows beyond all bounds"};

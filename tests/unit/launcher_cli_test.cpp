@@ -208,7 +208,7 @@ VcpuResult play(std::vector<ScriptedVcpu::Exit> script, bool ends = true)
 	return result;
 }
 
-auto exits(lg_exit_reason reason)
+auto exits(std::uint32_t reason)
 {
 	return [reason](lg_run &page) {
 		page.exit_reason = reason;
@@ -283,7 +283,7 @@ TEST(VcpuThreadTest, TellsHowTheGuestEnded)
 	EXPECT_EQ(killed.outcome->status, 254);
 	EXPECT_NE(killed.outcome->text.find("(rip 0x1234"), std::string::npos);
 
-	EXPECT_EQ(play({exits(static_cast<lg_exit_reason>(999))}).outcome->status, 1);
+	EXPECT_EQ(play({exits(999)}).outcome->status, 1);
 	EXPECT_EQ(play({[](lg_run &) { return EIO; }}).outcome->kind, Outcome::Kind::failed);
 }
 
