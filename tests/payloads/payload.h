@@ -104,6 +104,15 @@
 #define EXPECT_BITS(found, bits)	expect_bits_ TEXT_OF(found), TEXT_OF(bits), __LINE__
 #define EXPECT_CLEAR(found, bits)	expect_ testq, TEXT_OF(found), TEXT_OF(bits), je, __LINE__
 
+/* `expected` is a constant of 64 bits. */
+#define EXPECT_WIDE(found, expected)	expect_wide_ TEXT_OF(found), TEXT_OF(expected), __LINE__
+	.macro expect_wide_ found, expected, line
+	pushq	%rax
+	movabsq	\expected, %rax
+	expect_	cmpq, "\found", %rax, je, \line
+	popq	%rax
+	.endm
+
 	.macro expect_ compare, found, expected, jump, line
 	\compare \expected, \found
 	\jump	.Lok\@
@@ -198,7 +207,8 @@
 	movabsq	$(0x1122334455660000 + .Lnumber_of_\reg), %\reg
 	.endr
 	.endm
-#define EXPECT_REGISTERS	expect_registers_ 0, __LINE__
+/* All but RCX and R11, which SYSCALL takes. */
+#define EXPECT_REGISTERS_OF_SYSCALL	expect_registers_ 0, __LINE__
 #define EXPECT_ALL_REGISTERS	expect_registers_ 1, __LINE__
 	.macro expect_registers_ all, line
 	pushq	%rax
