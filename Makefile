@@ -107,7 +107,7 @@ module: $(if $(HOST_KERNEL_ONLY),module-$(host_name),$(HOST_KERNELS:%=module-%$(
 .PHONY: module-%
 module-%: $(B)/host-kernels/%/release
 	@mkdir -p $(B)/host-module/$*
-	$(Q)[ -e host-module/Kbuild ] || exit 0; set -e; exec 9>$(B)/host-module/$*.lock; flock 9; \
+	$(Q)set -e; exec 9>$(B)/host-module/$*.lock; flock 9; \
 	rsync -rlpc --delete $(kbuild_files:%=--exclude='%') $(wildcard $(module_sources)) $(B)/host-module/$*/; \
 	$(MAKE) -s -C $(B)/host-kernels/$*/headers M=$(abspath $(B))/host-module/$*/host-module $(if $(V),V=1) modules
 
@@ -121,11 +121,11 @@ launcher: $(B)/deps.stamp  ## build the launcher `lguest` and the other C++ prog
 
 .PHONY: guest-kernel
 guest-kernel: $(B)/deps.stamp  ## build the paravirt guest kernel
-	$(Q)[ ! -x guest-paravirt/build-kernel ] || guest-paravirt/build-kernel $(B)/guest-kernel
+	$(Q)guest-paravirt/build-kernel $(B)/guest-kernel
 
 .PHONY: guest-initramfs
 guest-initramfs: $(B)/deps.stamp guest-kernel  ## build the guest's initramfs
-	$(Q)[ ! -x guest-paravirt/initramfs/build ] || guest-paravirt/initramfs/build $(B)/guest-initramfs >/dev/null
+	$(Q)guest-paravirt/initramfs/build $(B)/guest-initramfs >/dev/null
 
 # --- using it ---------------------------------------------------------------------------------------------
 
