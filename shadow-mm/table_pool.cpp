@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Shadow tables: memory, hash, order of use, links (table_pool.hpp).
+ * Shadow tables: memory, hash, order of use (table_pool.hpp).  What they contain,
+ * and their end, is in links.cpp.
  */
 #include "table_pool.hpp"
 
@@ -15,14 +16,6 @@ constexpr u64 kEvictBatch = 16;
 /* A sane guest has one table per upper-half address, or two.  Hostile ones must not
  * make us follow long chains. */
 constexpr unsigned kMaxVariants = 64;
-
-void list_remove(shadow_mm &mm, TableId id)
-{
-	Table &t = mm.tables[id];
-
-	mm.tables[t.newer].older = t.older;
-	mm.tables[t.older].newer = t.newer;
-}
 
 void list_add(shadow_mm &mm, TableId list, TableId id)
 {
@@ -122,29 +115,6 @@ void init_root(const shadow_mm &mm, const Table &t)
 	}
 }
 
-/* Write a slot, in both views if both have it.  An empty slot stays empty in the
- * one until it is filled in the other: no order matters. */
-void write_slot(shadow_mm &mm, const Table &t, unsigned slot, ShadowEntry value)
-{
-	if (t.identity.level == kRootLevel && mm.config.host_levels == 4 && slot < kHalf) {
-		store(t.entries(kUserTop)[slot], value);
-		if (value.present())
-			value = value.no_execute();
-	}
-	store(entry_at(mm, t, slot), value);
-}
-
-/* Clear a link and forget it; the child may be left without parents. */
-TableId cut(shadow_mm &mm, TableId parent, unsigned slot)
-{
-	Table &t = mm.tables[parent];
-
-	write_slot(mm, t, slot, ShadowEntry::none());
-	remove_node(mm, parent, slot);
-	t.present--;
-	return t.children().id[slot];
-}
-
 } // namespace
 
 /* -- finding ---------------------------------------------------------------------- */
@@ -223,9 +193,17 @@ Built build_table(Consistency &consistency, const Identity &identity)
 	return Built{id, Built::Lack::None};
 }
 
+void delist(shadow_mm &mm, TableId id)
+{
+	Table &t = mm.tables[id];
+
+	mm.tables[t.newer].older = t.older;
+	mm.tables[t.older].newer = t.newer;
+}
+
 void move_to(shadow_mm &mm, TableId list, TableId id)
 {
-	list_remove(mm, id);
+	delist(mm, id);
 	list_add(mm, list, id);
 }
 
@@ -253,124 +231,11 @@ u64 evict(Consistency &consistency, u64 count)
 	return before - mm.counters.tables;
 }
 
-/* -- entries ------------------------------------------------------------------------ */
-
-ShadowEntry &entry_at(const shadow_mm &mm, const Table &t, unsigned slot)
+void free_table(shadow_mm &mm, TableId id)
 {
-	PageUse use = kTable;
-
-	if (t.identity.level == kRootLevel && mm.config.host_levels == 5)
-		use = slot < kHalf ? kLow : kHigh;
-	return t.entries(use)[slot];
-}
-
-void link(shadow_mm &mm, TableId parent, unsigned slot, TableId child)
-{
-	Table &t = mm.tables[parent];
-
-	t.children().id[slot] = child;
-	add_node(mm, parent, slot, child);
-	t.present++;
-	write_slot(mm, t, slot, ShadowEntry::link(mm.tables[child].address(kTable),
-						  mm.config.encryption_mask));
-}
-
-void drop_link(Consistency &consistency, TableId parent, unsigned slot)
-{
-	TableId child = cut(consistency.mm, parent, slot);
-
-	consistency.changed();
-	if (!consistency.mm.tables[child].parents)
-		consistency.retire(child);
-}
-
-void set_leaf(shadow_mm &mm, TableId id, unsigned slot, Gfn gfn, ShadowEntry value)
-{
-	Table &t = mm.tables[id];
-
-	add_node(mm, id, slot, static_cast<u32>(gfn.value));
-	t.present++;
-	store(t.entries(kTable)[slot], value);
-}
-
-void replace_leaf(shadow_mm &mm, TableId id, unsigned slot, Gfn gfn, ShadowEntry value)
-{
-	remove_node(mm, id, slot);
-	add_node(mm, id, slot, static_cast<u32>(gfn.value));
-	store(mm.tables[id].entries(kTable)[slot], value);
-}
-
-void drop_leaf(Consistency &consistency, TableId id, unsigned slot)
-{
-	Table &t = consistency.mm.tables[id];
-
-	store(t.entries(kTable)[slot], ShadowEntry::none());
-	remove_node(consistency.mm, id, slot);
-	t.present--;
-	consistency.changed();
-}
-
-/* -- the end of tables ---------------------------------------------------------------- */
-
-void Consistency::bury(TableId id)
-{
-	Table &t = mm.tables[id];
-
-	list_remove(mm, id);
-	t.state = State::Dead;
-	t.older = kNoTable;
-	if (last)
-		mm.tables[last].older = id;
-	else
-		first = id;
-	last = id;
-	mm.counters.tables--;
-}
-
-void Consistency::retire(TableId id)
-{
-	changed();
-	while (mm.tables[id].parents) {
-		u32 node = mm.tables[id].parents;
-
-		cut(mm, node_table(node), node_slot(node));
-	}
-	bury(id);
-	/* The list of the dead is the work list too: no recursion. */
-	for (; id; id = mm.tables[id].older) {
-		Table &t = mm.tables[id];
-
-		for (unsigned slot = 0; t.present; slot++) {
-			if (!entry_at(mm, t, slot).present() ||
-			    (t.identity.level == kRootLevel && slot == LG_HYPERVISOR_SLOT))
-				continue;
-			if (t.identity.level == 1) {
-				drop_leaf(*this, id, slot);
-				continue;
-			}
-
-			TableId child = cut(mm, id, slot);
-
-			if (!mm.tables[child].parents)
-				bury(child);
-		}
-	}
-}
-
-Consistency::~Consistency()
-{
-	if (flush) {
-		mm.counters.flushes++;
-		shadow_env_flush_tlb(mm.config.env);
-	}
-	while (first) {
-		TableId id = first;
-
-		first = mm.tables[id].older;
-		hash_remove(mm, id);
-		free_pages(mm, mm.tables[id]);
-		return_id(mm, id);
-	}
+	hash_remove(mm, id);
+	free_pages(mm, mm.tables[id]);
+	return_id(mm, id);
 }
 
 } // namespace shadow

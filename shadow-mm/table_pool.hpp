@@ -78,6 +78,9 @@ Built build_table(Consistency &consistency, const Identity &identity);
 void touch(shadow_mm &mm, TableId id);
 /* Move between the lists kRecent and kHeld. */
 void move_to(shadow_mm &mm, TableId list, TableId id);
+/* Take out of its list: the first thing when a table dies.  Free it: the last. */
+void delist(shadow_mm &mm, TableId id);
+void free_table(shadow_mm &mm, TableId id);
 /* Evict up to `count` of the least recently used tables; returns how many went. */
 u64 evict(Consistency &consistency, u64 count);
 

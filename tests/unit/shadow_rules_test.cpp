@@ -338,11 +338,12 @@ TEST_P(ShadowRules, LargePagesAreSplit)
 	EXPECT_TRUE(get(kRoot, kHigh, 2) & kD);
 	EXPECT_TRUE(shadow(kHigh + 71 * 4096).write);
 
-	set(kRoot, kHigh + (1 << 30), 3, kPage | kPS);		/* 1 GiB from frame 0 */
-	EXPECT_TRUE(works(kHigh + (1 << 30) - 0x200000 + 600 * 4096, PFEC_WRITE) ||
-		    works(0xffffffffc0000000 + 600 * 4096, PFEC_WRITE));
-	EXPECT_EQ(shadow(0xffffffffc0000000 + 600 * 4096).pfn, m->host[600].pfn);
-	EXPECT_TRUE(stopped(0xffffffffc0000000 + 3000 * 4096)) << "beyond memory";
+	const u64 gigabyte = 0xffffffffc0000000;
+
+	set(kRoot, gigabyte, 3, kPage | kPS);		/* from frame 0 */
+	EXPECT_TRUE(works(gigabyte + 600 * 4096, PFEC_WRITE));
+	EXPECT_EQ(shadow(gigabyte + 600 * 4096).pfn, m->host[600].pfn);
+	EXPECT_TRUE(stopped(gigabyte + 3000 * 4096)) << "beyond memory";
 }
 
 TEST_P(ShadowRules, LargeAndSmallOfTheSameFrameAreTwoTables)
@@ -559,7 +560,7 @@ TEST_P(ShadowRules, AReleasedIdleRootGivesItsTablesBack)
 	map(kRoot, kLow, 5);
 	EXPECT_TRUE(works(kLow));
 	shadow_release_table(m->mm, kRoot << 12);
-	EXPECT_EQ(tables(), 4u) << "held";
+	EXPECT_EQ(tables(), 4u) << "still held";
 	EXPECT_TRUE(m->load_root(0, kOtherRoot, false));
 	shadow_release_table(m->mm, kRoot << 12);
 	EXPECT_EQ(tables(), 1u);
