@@ -106,6 +106,16 @@ std::string command_line_for(const RunOptions &options)
 	return line;
 }
 
+// Where a vCPU was when it ended: the first question about a guest that hangs.
+void log_registers(const lg_regs &r)
+{
+	spdlog::debug("vCPU in {} mode{}: rip {:#x} rsp {:#x} rflags {:#x} cr3 {:#x} gs {:#x}", r.user_mode ? "user" : "kernel",
+		      r.halted ? ", halted" : "", r.rip, r.rsp, r.rflags, r.cr3, r.gs_base);
+	spdlog::debug("rax {:#x} rbx {:#x} rcx {:#x} rdx {:#x} rsi {:#x} rdi {:#x} rbp {:#x} r8 {:#x} r9 {:#x} r10 {:#x} r11 {:#x} "
+		      "r12 {:#x} r13 {:#x} r14 {:#x} r15 {:#x}",
+		      r.rax, r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rbp, r.r8, r.r9, r.r10, r.r11, r.r12, r.r13, r.r14, r.r15);
+}
+
 // Members are torn down in reverse order: the threads end before what they use.
 class Machine {
 public:
@@ -220,7 +230,9 @@ Outcome Machine::run()
 
 void Machine::report() const
 {
-	const std::string &text = outcome_->text;
+	std::string text = outcome_->text;
+	while (!text.empty() && text.back() == '\n')
+		text.pop_back();
 	switch (outcome_->kind) {
 	case Outcome::Kind::panic:
 		spdlog::error("guest panicked: {}", text);
@@ -234,6 +246,9 @@ void Machine::report() const
 	default:
 		break;
 	}
+	if (options_.verbose && outcome_->kind != Outcome::Kind::shutdown)
+		for (const auto &vcpu : vcpus_)
+			log_registers(vcpu->registers());
 	if (options_.stats)
 		fmt::print(stderr, "{}", stats_text(vm_->stats()));
 	if (!options_.stats_file.empty())
