@@ -31,6 +31,12 @@ static void page_fault(struct lg_vcpu *vcpu)
 		lg_inject(vcpu, X86_TRAP_GP, 0, 0);
 		return;
 	}
+	/* No CPU does that at CPL 3, but QEMU before 9.0 has IRETQ access the stack so,
+	 * and with SMAP it would never come to an end. */
+	if (!(frame->error & PFEC_USER)) {
+		lg_kill(vm, vcpu, "the CPU made a supervisor access at CPL 3; if this host is emulated by QEMU, start it with -cpu ...,smap=off");
+		return;
+	}
 	/* A protection key of the guest's user program; it is gone by now. */
 	if (frame->error & PFEC_PROTECTION_KEY)
 		return;
