@@ -130,7 +130,7 @@ private:
 
 	const RunOptions &options_;
 	asio::io_context loop_{1};
-	asio::signal_set end_signals_{loop_, SIGINT, SIGTERM, SIGHUP};
+	asio::signal_set end_signals_{loop_, SIGINT, SIGTERM};
 	asio::signal_set resize_signal_{loop_, SIGWINCH};
 	std::optional<Module> module_;
 	std::optional<GuestRam> ram_;
@@ -185,6 +185,10 @@ Machine::Machine(const RunOptions &options) : options_{options}
 void Machine::watch_signals()
 {
 	std::signal(SIGPIPE, SIG_IGN);
+	// nohup makes it ignored, and so it stays.
+	struct sigaction hangup;
+	if (sigaction(SIGHUP, nullptr, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
+		end_signals_.add(SIGHUP);
 	end_signals_.async_wait([this](boost::system::error_code error, int signal) {
 		if (error)
 			return;
