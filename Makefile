@@ -114,10 +114,16 @@ module-%: $(B)/host-kernels/%/release
 # One CMake project for all C++ of user space; its root is tests/CMakeLists.txt.
 cmake = [ -f $(1)/build.ninja ] || cmake -S tests -B $(1) -G Ninja --log-level=NOTICE $(2) >&2
 
+ninja = set -eo pipefail; exec 9>$(B)/cmake.lock; flock 9; $(call cmake,$(B),-DCMAKE_BUILD_TYPE=RelWithDebInfo); \
+	ninja -C $(B) -j$(JOBS) $(if $(V),-v) $(1) | sed -E '/no work to do|Re-checking globbed|Entering directory/d' >&2
+
 .PHONY: launcher
-launcher: $(B)/deps.stamp  ## build the launcher `lguest` and the other C++ programs
-	$(Q)set -eo pipefail; exec 9>$(B)/cmake.lock; flock 9; $(call cmake,$(B),-DCMAKE_BUILD_TYPE=RelWithDebInfo); \
-	ninja -C $(B) -j$(JOBS) $(if $(V),-v) | sed -E '/no work to do|Re-checking globbed|Entering directory/d' >&2
+launcher: $(B)/deps.stamp  ## build the launcher `lguest`
+	$(Q)$(call ninja,lguest)
+
+.PHONY: test-programs
+test-programs: $(B)/deps.stamp  ## build what the tests and benchmarks run on the hosts
+	$(Q)$(call ninja,$(patsubst %/CMakeLists.txt,%/all,$(wildcard $(foreach f,payloads guest bench,tests/$f/CMakeLists.txt))))
 
 .PHONY: guest-kernel
 guest-kernel: $(B)/deps.stamp  ## build the paravirt guest kernel
@@ -178,7 +184,7 @@ test-bochs: $(B)/deps.stamp  ## payloads and a guest on Bochs, which has PCID an
 	@tests/run-tests bochs
 
 .PHONY: bench
-bench: all host-kernel  ## first numbers: guest against native, one table
+bench: all test-programs host-kernel  ## first numbers: guest against native, one table
 	$(Q)tests/bench/run
 
 # --- the rest ---------------------------------------------------------------------------------------------
