@@ -189,8 +189,8 @@ struct lg_batch_entry {
  *
  *   event from user:   user_* describe what was interrupted, event_* say why
  *   event from kernel: kernel_* describe what was interrupted, event_* say why
- *   SYSCALL from user: user_* describe the caller; RCX and R11 as SYSCALL leaves
- *                      them; event_* untouched
+ *   SYSCALL from user: user_* describe the caller; RCX and R11 are undefined;
+ *                      event_* untouched
  *
  * event_busy is set with an event and cleared by the guest once it has copied
  * the fields.  Meanwhile no interrupt is delivered; an exception kills the guest.

@@ -162,14 +162,16 @@ SYM_CODE_START(lguest_event_from_kernel)
 SYM_CODE_END(lguest_event_from_kernel)
 
 /*
- * lguest_syscall_from_user: SYSCALL in user mode.  RCX and R11 are as SYSCALL
- * leaves them, RSP is still the user's, virtual interrupts are off.
+ * lguest_syscall_from_user: SYSCALL in user mode.  RCX and R11 hold nothing, RSP is
+ * still the user's, virtual interrupts are off.
  */
 SYM_CODE_START(lguest_syscall_from_user)
 	UNWIND_HINT_ENTRY
 	ANNOTATE_NOENDBR
 
 	movq	PER_CPU_VAR(pcpu_hot + X86_top_of_stack), %rsp
+	movq	PAGE(user_rip), %rcx		/* as SYSCALL left them; */
+	movq	PAGE(user_rflags), %r11		/* the switcher's SYSRET did not */
 	pushq	$__USER_DS
 	pushq	PAGE(user_rsp)
 	pushq	%r11
