@@ -31,7 +31,7 @@ void __init lguest_early_print(const char *s)
 	lguest_console_write(NULL, s, strlen(s));
 }
 
-/* Gives way to the first real console. */
+/* Gives way to the preferred console, or to lg0 if that is wanted at all. */
 static struct console lguest_boot_console = {
 	.name	= "lgboot",
 	.write	= lguest_console_write,
@@ -39,17 +39,23 @@ static struct console lguest_boot_console = {
 	.index	= -1,
 };
 
+/* Does not repeat what the boot console has said. */
 static struct console lguest_console = {
 	.name	= "lg",
 	.write	= lguest_console_write,
-	.flags	= CON_PRINTBUFFER | CON_ANYTIME,
+	.flags	= CON_ANYTIME,
 	.index	= -1,
 };
 
 static int __init lguest_console_init(void)
 {
-	if (lguest_guest)
-		register_console(&lguest_console);
+	if (!lguest_guest)
+		return 0;
+
+	register_console(&lguest_console);
+	if (console_is_registered(&lguest_console) &&
+	    console_is_registered(&lguest_boot_console))
+		unregister_console(&lguest_boot_console);
 	return 0;
 }
 console_initcall(lguest_console_init);
@@ -57,4 +63,8 @@ console_initcall(lguest_console_init);
 void __init lguest_init_console(void)
 {
 	register_console(&lguest_boot_console);
+
+	/* So that there is a /dev/console with "console=lg0" alone; whatever the
+	 * command line names comes later and is preferred. */
+	add_preferred_console("ttynull", 0, NULL);
 }

@@ -109,4 +109,4 @@ static int __init lguest_control_init(void)
 		return -ENOMEM;
 	return sysfs_create_group(kobj, &lguest_group);
 }
-core_initcall(lguest_control_init);
+postcore_initcall(lguest_control_init);	/* kernel_kobj is a core one */

@@ -135,6 +135,8 @@ static void lguest_cpuid(unsigned int *ax, unsigned int *bx,
 		}
 		break;
 	case 0x80000008:
+		/* Four levels, whatever the host has. */
+		regs[0] = (regs[0] & ~0xff00) | 48 << 8;
 		regs[2] = 0;					/* cores, APIC ID size */
 		break;
 	}
