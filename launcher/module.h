@@ -13,6 +13,7 @@
 
 #include <lguest/ioctl_abi.h>
 
+#include <atomic>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -25,8 +26,11 @@ public:
 	virtual ~VcpuPort() = default;
 	// Run until the run page has an exit for us: 0, or an errno value.
 	virtual int run() = 0;
-	// Shared with the module; `immediate_exit` may be set from any thread.
-	virtual volatile lg_run &page() = 0;
+	// Shared with the module.
+	virtual lg_run &page() = 0;
+	// Make run(), under way or the next one, return EINTR.  From any thread; a signal
+	// must follow to interrupt one that is under way.
+	void exit_immediately() { std::atomic_ref{page().immediate_exit}.store(1); }
 };
 
 class Vcpu final : public VcpuPort {
@@ -37,7 +41,7 @@ public:
 	Vcpu &operator=(const Vcpu &) = delete;
 
 	int run() override;
-	volatile lg_run &page() override { return *page_; }
+	lg_run &page() override { return *page_; }
 	void set_registers(const lg_regs &registers);	// throws Error
 	lg_regs registers() const;			// throws Error
 

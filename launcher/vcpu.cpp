@@ -74,7 +74,7 @@ void VcpuThread::stop()
 	if (!thread_.joinable())
 		return;
 	stopping_ = true;
-	port_.page().immediate_exit = 1;
+	port_.exit_immediately();
 	do
 		pthread_kill(thread_.native_handle(), kick_signal());
 	while (!finished_.try_acquire_for(std::chrono::milliseconds{100}));
@@ -100,7 +100,7 @@ void VcpuThread::loop()
 // False when the guest has ended.
 bool VcpuThread::handle_exit()
 {
-	auto &page = const_cast<lg_run &>(port_.page());
+	lg_run &page = port_.page();
 	auto &bus = page.u.bus;
 	switch (page.exit_reason) {
 	case LG_EXIT_BUS_READ:

@@ -169,11 +169,11 @@ public:
 		at_end = true;
 		at_end.notify_all();
 		// As the module: a signal, or the flag.
-		while (!page().immediate_exit)
+		while (!std::atomic_ref{page_.immediate_exit}.load())
 			std::this_thread::sleep_for(std::chrono::milliseconds{1});
 		return EINTR;
 	}
-	volatile lg_run &page() override { return page_; }
+	lg_run &page() override { return page_; }
 
 	std::atomic<bool> at_end = false;
 

@@ -14,6 +14,7 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_mmio.h>
 
+#include <atomic>
 #include <cstring>
 #include <deque>
 #include <map>
@@ -45,6 +46,11 @@ public:
 	{
 		if (!memory.write(Gpa{gpa}, value))
 			throw std::logic_error{"the fake guest writes outside its memory"};
+	}
+	// A ring's index, which the other side uses at the same time.
+	std::atomic_ref<std::uint16_t> index(std::uint64_t gpa) const
+	{
+		return std::atomic_ref{*reinterpret_cast<std::uint16_t *>(memory.range(Gpa{gpa}, 2).value().data())};
 	}
 	std::string text(std::uint64_t gpa, std::size_t size) const
 	{
@@ -84,13 +90,13 @@ public:
 	void submit(std::uint16_t head)
 	{
 		guest_.store(available + ring::entries_offset + 2u * (available_index % size), head);
-		guest_.store(available + ring::index_offset, ++available_index);
+		guest_.index(available + ring::index_offset).store(++available_index);
 	}
 	void set_descriptor(unsigned index, ring::Descriptor descriptor)
 	{
 		guest_.store(descriptors + 16 * index, descriptor);
 	}
-	std::uint16_t used_index() const { return guest_.load<std::uint16_t>(used + ring::index_offset); }
+	std::uint16_t used_index() const { return guest_.index(used + ring::index_offset).load(); }
 	ring::UsedElement used_element(unsigned index) const
 	{
 		return guest_.load<ring::UsedElement>(used + ring::entries_offset + 8 * (index % size));
