@@ -151,7 +151,7 @@ static void lguest_cpuid(unsigned int *ax, unsigned int *bx,
  * already; a kernel that trusted it would be one CPU generation from a crash. */
 static const unsigned short hidden_features[] __initconst = {
 	/* memory */
-	X86_FEATURE_PCID, X86_FEATURE_INVPCID, X86_FEATURE_SMEP, X86_FEATURE_SMAP,
+	X86_FEATURE_INVPCID, X86_FEATURE_SMEP, X86_FEATURE_SMAP,
 	X86_FEATURE_PKU, X86_FEATURE_OSPKE, X86_FEATURE_LA57, X86_FEATURE_MTRR,
 	X86_FEATURE_PAT, X86_FEATURE_SME, X86_FEATURE_LAM,
 	/* privileged instructions and their companions */

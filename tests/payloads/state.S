@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * State that no switch may touch: FPU, SSE, AVX, general registers, while the host
+ * interrupts, preempts and moves the vCPU.  Payloads for tests in C++; they run until
+ * bit 0 of D_ARGUMENT is set from outside.
+ */
+#include "payload.h"
+
+	/* XMM or YMM registers and the x87 stack full of numbers. */
+	.macro fill_vectors_ width
+	.irp	n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+	movabsq	$(0x0101010101010101 * (\n + 1)), %rax
+	pushq	%rax
+	notq	%rax
+	pushq	%rax
+	pushq	%rax
+	notq	%rax
+	pushq	%rax
+	.if \width == 32
+	vmovdqu	(%rsp), %ymm\n
+	.else
+	movdqu	(%rsp), %xmm\n
+	.endif
+	addq	$32, %rsp
+	.endr
+	.endm
+
+	.macro check_vectors_ width
+	.irp	n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+	subq	$32, %rsp
+	.if \width == 32
+	vmovdqu	%ymm\n, (%rsp)
+	.else
+	movdqu	%xmm\n, (%rsp)
+	.endif
+	movabsq	$(0x0101010101010101 * (\n + 1)), %rax
+	EXPECT(0(%rsp), %rax)
+	.if \width == 32
+	EXPECT(24(%rsp), %rax)
+	.endif
+	notq	%rax
+	EXPECT(8(%rsp), %rax)
+	.if \width == 32
+	EXPECT(16(%rsp), %rax)
+	.endif
+	addq	$32, %rsp
+	.endr
+	.endm
+
+	/* In user mode, with system calls between, until told to stop. */
+	.macro vectors_ width
+	ON_SYSCALL(3f)
+	fninit
+	pushq	$0x1f80
+	ldmxcsr	(%rsp)
+	popq	%rax
+	fldpi
+	ENTER_USER(1f)
+1:	fill_vectors_ \width
+2:	check_vectors_ \width
+	syscall
+	jmp	2b
+3:	testl	$1, GS(D_ARGUMENT)
+	jne	4f
+	incq	VAR(0)
+	testl	$15, VAR(0)			/* now and then through the host */
+	jne	5f
+	HYPERCALL(LG_HC_WALLCLOCK)
+5:	movq	PAGE(user_rip), %rcx
+	movq	%rcx, PAGE(user_rcx)
+	GO_TO_USER
+4:	check_vectors_ \width
+	fldpi
+	fcomip	%st(1), %st
+	je	6f
+	FAIL
+6:	PASS
+	.endm
+
+CODE(keeps_sse_state)
+	vectors_ 16
+
+CODE(keeps_avx_state)
+	vectors_ 32
+
+/* All general registers, computing only: whatever interrupts, interrupts this. */
+CODE(keeps_registers_while_computing)
+	ON_SYSCALL(3f)
+	ENTER_USER(1f)
+1:	FILL_REGISTERS
+	movl	$100, USER_DATA
+2:	EXPECT_ALL_REGISTERS
+	decl	USER_DATA
+	jne	2b
+	syscall
+3:	testl	$1, GS(D_ARGUMENT)
+	jne	4f
+	incq	VAR(0)
+	ENTER_USER(1b)
+4:	TELL(VAR(0))
+	PASS
+
+/* System calls, returns by SYSRETQ and by IRETQ, hypercalls, exceptions, in turn. */
+CODE(switches_all_the_time)
+	ON_SYSCALL(3f)
+	ON_USER(7f)
+	ENTER_USER(1f)
+1:	FILL_REGISTERS
+	syscall				/* back by SYSRETQ */
+	EXPECT_REGISTERS_OF_SYSCALL
+	FILL_REGISTERS
+	int3				/* back by IRETQ: RCX and R11 as well */
+	EXPECT_ALL_REGISTERS
+	jmp	1b
+3:	testl	$1, GS(D_ARGUMENT)
+	jne	6f
+	incq	VAR(0)
+	movq	PAGE(user_rip), %rcx
+	movq	%rcx, PAGE(user_rcx)
+	movq	PAGE(user_rflags), %rcx
+	movq	%rcx, PAGE(user_r11)
+	testl	$7, VAR(0)
+	jne	5f
+	movq	%rax, VAR(1)
+	movl	$LG_HC_MAX + 1, %eax
+	syscall
+	EXPECT(%rax, $NR_ENOSYS)
+	movq	VAR(1), %rax
+5:	GO_TO_USER
+7:	movq	%rcx, PAGE(user_rcx)
+	movq	%r11, PAGE(user_r11)
+	movl	$0, PAGE(event_busy)
+	incq	VAR(2)
+	GO_TO_USER
+6:	TELL(VAR(0))
+	TELL(VAR(2))
+	PASS
+
+/* Spin with interrupts off, in kernel mode. */
+CODE(spins_in_the_kernel)
+	SYNC
+1:	jmp	1b
+
+CODE(spins_in_user_mode)
+	SYNC
+	ENTER_USER(1f)
+1:	jmp	1b
+
+/* Read PLAY until it is 0, having been 1: memory that is taken away meanwhile. */
+CODE(waits_for_memory_to_be_zero)
+	movl	$1, PLAY
+	SYNC
+1:	cmpl	$0, PLAY
+	jne	1b
+	movl	$2, PLAY
+	EXPECT32(GPA_PLAY(%r15), $2)
+	PASS
+
+/* Write PLAY's pages over and over. */
+CODE(writes_all_the_time)
+	SYNC
+1:	movl	$PLAY, %edi
+	movl	$16, %ecx
+2:	incq	(%rdi)
+	addq	$0x1000, %rdi
+	decl	%ecx
+	jne	2b
+	testl	$1, GS(D_ARGUMENT)
+	je	1b
+	PASS
+
+/* Touch a page that is in no slot, once the test has taken it away. */
+CODE(reads_free_memory)
+	movl	GPA_FREE(%r15), %eax
+	SYNC
+	movl	GPA_FREE(%r15), %eax
+	TELL(%rax)
+	PASS
+
+CODE(halts_for_ever)
+	SYNC
+	HYPERCALL(LG_HC_HALT)
+	FAIL
+
+CODE(stops_its_vcpu)
+	SYNC
+	HYPERCALL(LG_HC_VCPU_DOWN)
+	FAIL
+
+CODE(just_passes)
+	PASS
+
+	.section .note.GNU-stack, "", @progbits
