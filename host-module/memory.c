@@ -178,6 +178,11 @@ static int refill(struct lg_vm *vm)
 	return 0;
 }
 
+/*
+ * With write access if the launcher has it, also for a read: else an untouched page of
+ * a private mapping becomes the zero page, which get_user_pages_fast_only() never
+ * gives, and the miss would be asked for again for ever.
+ */
 static int fault_in(struct lg_vm *vm, u64 gfn, bool write)
 {
 	unsigned long address = (unsigned long)user_address(vm, gfn << PAGE_SHIFT, write);
@@ -185,7 +190,8 @@ static int fault_in(struct lg_vm *vm, u64 gfn, bool write)
 
 	if (!address)
 		return -EFAULT;
-	if (get_user_pages_unlocked(address, 1, &page, write ? FOLL_WRITE : 0) != 1)
+	if (get_user_pages_unlocked(address, 1, &page, FOLL_WRITE) != 1 &&
+	    (write || get_user_pages_unlocked(address, 1, &page, 0) != 1))
 		return -EFAULT;
 	put_page(page);
 	return 0;
