@@ -125,17 +125,17 @@ u64 host_mapped(u64 size)
 
 /* -- building ----------------------------------------------------------------------- */
 
-Guest::Guest(Place place)
+Guest::Guest(Place place, Memory memory)
 {
 	device_ = open_device();
 	vm_ = Fd(check_system(ioctl(device_.get(), LG_CREATE_VM), "LG_CREATE_VM"));
 	memory_ = static_cast<unsigned char *>(mmap(nullptr, MEMORY_SIZE, PROT_READ | PROT_WRITE,
-						    MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+						    (memory == Memory::shared ? MAP_SHARED : MAP_PRIVATE) |
+						    MAP_ANONYMOUS, -1, 0));
 	check_system(memory_ == MAP_FAILED ? -1 : 0, "mmap of guest memory");
 
-	lg_memory_slot slot{0, 0, 0, MEMORY_SIZE, reinterpret_cast<u64>(memory_)};
-
-	check_system(ioctl(vm_.get(), LG_SET_MEMORY_SLOT, &slot), "LG_SET_MEMORY_SLOT");
+	if (set_slot(0, 0, MEMORY_SIZE, memory_))
+		throw Failure("LG_SET_MEMORY_SLOT: %s", strerror(errno));
 	vcpu_ = Fd(check_system(ioctl(vm_.get(), LG_CREATE_VCPU, 0), "LG_CREATE_VCPU"));
 
 	void *page = mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu_.get(), 0);
@@ -384,6 +384,13 @@ lg_stats Guest::stats() const
 
 	check_system(ioctl(vm_.get(), LG_GET_STATS, &stats), "LG_GET_STATS");
 	return stats;
+}
+
+int Guest::set_slot(u32 slot, u64 gpa, u64 size, const void *address, u32 flags)
+{
+	lg_memory_slot argument{slot, flags, gpa, size, reinterpret_cast<u64>(address)};
+
+	return ioctl(vm_.get(), LG_SET_MEMORY_SLOT, &argument) < 0 ? errno : 0;
 }
 
 void Guest::interrupt(u32 vector)

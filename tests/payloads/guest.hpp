@@ -59,10 +59,12 @@ struct Exit {
 
 class Guest {
 public:
-	/* Build everything layout.h speaks of.  inside_host: the kernel half lies on
-	 * top of the host's mappings, not beside them. */
+	/* Build everything layout.h speaks of.  on_host: the kernel half lies on top of the
+	 * host's mappings, not beside them. */
 	enum class Place { beside_host, on_host };
-	explicit Guest(Place place = Place::beside_host);
+	/* shared: as the launcher has it; private_: copied by fork, zeroed by MADV_DONTNEED. */
+	enum class Memory { shared, private_ };
+	explicit Guest(Place place = Place::beside_host, Memory memory = Memory::shared);
 	~Guest();
 	Guest(const Guest &) = delete;
 
@@ -89,7 +91,6 @@ public:
 	void set_registers(const lg_regs &regs);
 	lg_stats stats() const;
 	void interrupt(u32 vector);
-	void flush_told() { told_.clear(); }
 	unsigned char *memory() const { return memory_; }
 	template <class T> T &at(u64 gpa) const { return *reinterpret_cast<T *>(memory_ + gpa); }
 	lg_vcpu_page &page() const { return at<lg_vcpu_page>(GPA_VCPU_PAGE); }
@@ -99,8 +100,9 @@ public:
 	int vm() const { return vm_.get(); }
 	int vcpu() const { return vcpu_.get(); }
 	lg_run &run_page() const { return *run_; }
-	Fd &vm_fd() { return vm_; }
-	Fd &vcpu_fd() { return vcpu_; }
+	void close_vm() { vm_.reset(); }
+	/* ioctl LG_SET_MEMORY_SLOT; its errno, 0 for none. */
+	int set_slot(u32 slot, u64 gpa, u64 size, const void *address, u32 flags = 0);
 
 	/* Map a page; builds the tables on the way with all rights. */
 	Guest &map(u64 root, u64 gva, u64 gpa, u64 bits);
@@ -111,7 +113,6 @@ private:
 	void choose_place(Place place);
 	void build_tables();
 	u64 new_table();
-	void set_slot();
 	[[noreturn]] void report_failed_check();
 	[[noreturn]] void report_event(u64 kind);
 
@@ -126,7 +127,7 @@ private:
 
 /* The open /dev/lguest. */
 Fd open_device();
-/* Where a kernel half may lie: [start, end) of the upper half without host mappings. */
+/* Where a kernel half may lie: where the host maps nothing, or where it does. */
 u64 free_gap(u64 size);
 u64 host_mapped(u64 size);
 

@@ -29,7 +29,7 @@ PAYLOAD(hypercalls_preserve_registers)
  * Nothing is expected of the results; the host must not mind. */
 PAYLOAD(hypercall_arguments_at_extremes)
 	.irp	number, LG_HC_REGISTER_VCPU, LG_HC_VCPU_UP, LG_HC_SET_TIME_PAGE, LG_HC_WALLCLOCK, LG_HC_KICK, LG_HC_FLUSH_PAGE, LG_HC_FLUSH_RANGE, LG_HC_RELEASE_TABLE, LG_HC_SET_TLS, LG_HC_SET_LDT, LG_HC_SET_CPUNODE, LG_HC_CPUID
-	.irp	value, 0, 1, 0xfff, MEMORY_SIZE - 1, MEMORY_SIZE, 0xffffffff, 0x7fffffffffffffff, 0x8000000000000000, -4096, -8, -1
+	.irp	value, 0, 1, 0xfff, 0xffffff, MEMORY_SIZE, 0xffffffff, 0x7fffffffffffffff, 0x8000000000000000, -4096, -8, -1
 	movabsq	$\value, %rdi
 	movq	%rdi, %rsi
 	movq	%rdi, %rdx
@@ -147,7 +147,7 @@ PAYLOAD_FLAGS(registration_is_checked, F_UNREGISTERED)
 	REGISTER
 	EXPECT(%rax, $NR_EINVAL)
 	.endr
-	.irp	gpa, MEMORY_SIZE, MEMORY_SIZE - 8, -8, 0x8000000000000000
+	.irp	gpa, MEMORY_SIZE, 0xfffff8, -8, 0x8000000000000000
 	movabsq	$\gpa, %rdi
 	HYPERCALL(LG_HC_REGISTER_VCPU)
 	EXPECT(%rax, $NR_EINVAL)
@@ -183,7 +183,7 @@ PAYLOAD(vcpu_page_is_registered_a_thousand_times)
 	movl	$1000, %r12d
 1:	registration_
 	testl	$1, %r12d
-	jz	2f
+	jnz	2f
 	movq	$GPA_FREE, (%rbx)
 2:	REGISTER
 	EXPECT(%rax, $0)

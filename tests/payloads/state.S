@@ -177,6 +177,13 @@ CODE(reads_free_memory)
 	TELL(%rax)
 	PASS
 
+/* PLAY's first page: tell what is there, then write to it. */
+CODE(writes_free_memory)
+	TELL(PLAY)
+	movq	$1, PLAY
+	TELL(PLAY)
+	PASS
+
 CODE(halts_for_ever)
 	SYNC
 	HYPERCALL(LG_HC_HALT)

@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The host going about its business while a guest runs: signals, exits, preemption,
+ * migration, NMIs, and memory that comes and goes.
+ */
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <fstream>
+#include <sstream>
+#include <thread>
+#include <vector>
+
+#include "guest.hpp"
+#include "runner.hpp"
+
+extern "C" const char spins_in_the_kernel[], spins_in_user_mode[], halts_for_ever[], stops_its_vcpu[],
+	halts_until_interrupted[], keeps_sse_state[], keeps_avx_state[], keeps_registers_while_computing[],
+	switches_all_the_time[], waits_for_memory_to_be_zero[], writes_all_the_time[], just_passes[];
+
+using namespace payloads;
+using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
+
+namespace
+{
+
+constexpr u64 kPage = 4096;
+
+/* Something done again and again in another thread, as long as this lives. */
+class Meanwhile {
+public:
+	template <class Action>
+	explicit Meanwhile(Action action) : thread_([this, action] {
+		while (!over_)
+			action();
+	})
+	{
+	}
+	~Meanwhile()
+	{
+		over_ = true;
+		thread_.join();
+	}
+
+private:
+	std::atomic<bool> over_{false};
+	std::thread thread_;
+};
+
+/* Once, after a while. */
+template <class Action> std::jthread after(std::chrono::milliseconds time, Action action)
+{
+	return std::jthread([=] {
+		std::this_thread::sleep_for(time);
+		action();
+	});
+}
+
+void catch_signal(int number)
+{
+	struct sigaction action{};
+
+	action.sa_handler = [](int) {};
+	sigaction(number, &action, nullptr);
+}
+
+/* Run a payload that ends when bit 0 of its argument is set, for so long. */
+Exit run_for(Guest &guest, std::chrono::milliseconds time)
+{
+	std::jthread stop = after(time, [&] { __atomic_store_n(&guest.data().argument, 1, __ATOMIC_RELAXED); });
+	Exit exit = guest.run();
+
+	stop.join();
+	return exit;
+}
+
+void move_to_cpu(pthread_t thread, unsigned cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu % sysconf(_SC_NPROCESSORS_ONLN), &set);
+	pthread_setaffinity_np(thread, sizeof(set), &set);
+}
+
+} // namespace
+
+/* -- getting a guest to stop ------------------------------------------------------------- */
+
+static void is_stopped_by_signal(const char *code)
+{
+	Guest guest;
+	Exit exit;
+	pthread_t self = pthread_self();
+
+	catch_signal(SIGUSR1);
+	guest.start_at(code);
+	EXPECT_EQ(guest.run().address, PORT_SYNC);
+
+	std::jthread signal = after(200ms, [self] { pthread_kill(self, SIGUSR1); });
+	Clock::time_point start = Clock::now();
+	int error = guest.run_once(exit);
+
+	signal.join();
+	EXPECT_EQ(error, EINTR);
+	EXPECT(Clock::now() - start < 1200ms);
+}
+
+TEST(signal_stops_a_spinning_kernel) { is_stopped_by_signal(spins_in_the_kernel); }
+TEST(signal_stops_a_spinning_user) { is_stopped_by_signal(spins_in_user_mode); }
+TEST(signal_stops_a_halted_guest) { is_stopped_by_signal(halts_for_ever); }
+TEST(signal_stops_a_vcpu_that_is_down) { is_stopped_by_signal(stops_its_vcpu); }
+
+TEST(launcher_interrupt_ends_halt)
+{
+	Guest guest;
+
+	guest.start_at(halts_until_interrupted);
+	EXPECT_EQ(guest.run().address, PORT_SYNC);
+
+	std::jthread interrupt = after(100ms, [&] { guest.interrupt(0x77); });
+	Exit exit = guest.run();
+
+	interrupt.join();
+	EXPECT_EQ(exit.reason, LG_EXIT_SHUTDOWN);
+}
+
+/* A process that is killed in LG_RUN leaves a host that goes on making guests. */
+TEST(launcher_is_killed_while_the_guest_runs)
+{
+	for (const char *code : {spins_in_the_kernel, spins_in_user_mode, halts_for_ever}) {
+		int ready[2], status;
+		char byte;
+
+		check_system(pipe(ready), "pipe");
+
+		pid_t child = fork();
+
+		if (child == 0) {
+			Guest guest;
+
+			guest.start_at(code).run();
+			check_system(write(ready[1], "", 1), "write");
+			guest.run();
+			_exit(0);
+		}
+		check_system(read(ready[0], &byte, 1), "read");
+		usleep(20000);
+		kill(child, SIGKILL);
+		waitpid(child, &status, 0);
+		EXPECT(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	}
+	Guest guest;
+
+	EXPECT_EQ(guest.start_at(just_passes).run().reason, LG_EXIT_SHUTDOWN);
+}
+
+/* The VM lives as long as one of its files. */
+TEST(vm_file_closed_while_the_guest_runs)
+{
+	Guest guest;
+
+	guest.start_at(keeps_registers_while_computing);
+
+	std::jthread closer = after(50ms, [&] { guest.close_vm(); });
+	Exit exit = run_for(guest, 200ms);
+
+	closer.join();
+	EXPECT_EQ(exit.reason, LG_EXIT_SHUTDOWN);
+}
+
+TEST_WITHIN(a_thousand_vms_come_and_go, 120)
+{
+	for (int i = 0; i < 1000; i++) {
+		Fd device = open_device();
+		Fd vm(check_system(ioctl(device.get(), LG_CREATE_VM), "LG_CREATE_VM"));
+		Fd vcpu(check_system(ioctl(vm.get(), LG_CREATE_VCPU, i % LG_MAX_VCPUS), "LG_CREATE_VCPU"));
+	}
+	for (int i = 0; i < 30; i++) {
+		Guest guest;
+
+		EXPECT_EQ(guest.start_at(just_passes).run().reason, LG_EXIT_SHUTDOWN);
+	}
+}
+
+TEST(two_guests_in_two_processes)
+{
+	int status;
+	pid_t child = fork();
+
+	if (child == 0) {
+		Guest guest;
+
+		_exit(run_for(guest.start_at(switches_all_the_time), 1000ms).reason != LG_EXIT_SHUTDOWN);
+	}
+	{
+		Guest guest;
+
+		EXPECT_EQ(run_for(guest.start_at(switches_all_the_time), 1000ms).reason, LG_EXIT_SHUTDOWN);
+	}
+	waitpid(child, &status, 0);
+	EXPECT_EQ(status, 0);
+}
+
+/* -- state across preemption and migration --------------------------------------------------- */
+
+/* Other threads want the CPU, use its FPU, and the vCPU is moved to and fro. */
+static void is_kept(const char *code)
+{
+	Guest guest;
+	pthread_t self = pthread_self();
+	unsigned cpu = 0;
+
+	Meanwhile busy([] {
+		volatile double x = 1;
+
+		for (int i = 0; i < 10000; i++)
+			x = x * 1.0000001 + 0.5;
+	});
+	Meanwhile moving([&] {
+		move_to_cpu(self, cpu++);
+		usleep(3000);
+	});
+	Exit exit = run_for(guest.start_at(code), 1500ms);
+
+	EXPECT_EQ(exit.reason, LG_EXIT_SHUTDOWN);
+}
+
+TEST(sse_state_is_kept) { is_kept(keeps_sse_state); }
+
+TEST(avx_state_is_kept)
+{
+	if (!__builtin_cpu_supports("avx"))
+		throw Skip("this CPU has no AVX");
+	is_kept(keeps_avx_state);
+}
+
+TEST(general_registers_are_kept) { is_kept(keeps_registers_while_computing); }
+TEST(switches_are_exact_whatever_interrupts) { is_kept(switches_all_the_time); }
+
+/* -- NMIs --------------------------------------------------------------------------------------- */
+
+static u64 nmi_count()
+{
+	std::ifstream file("/proc/interrupts");
+	u64 sum = 0, value;
+
+	for (std::string line; std::getline(file, line);) {
+		std::istringstream words(line);
+		std::string name;
+
+		words >> name;
+		if (name == "NMI:")
+			while (words >> value)
+				sum += value;
+	}
+	return sum;
+}
+
+/* Needs somebody who sends NMIs to CPU 0: `tests/host-vm/run --nmi-storm`. */
+TEST_WITHIN(nmi_storm, 60)
+{
+	u64 start = nmi_count();
+
+	usleep(200000);
+	if (nmi_count() - start < 5)
+		throw Skip("no NMIs come");
+
+	Guest guest;
+
+	move_to_cpu(pthread_self(), 0);
+	start = nmi_count();
+	EXPECT_EQ(run_for(guest.start_at(switches_all_the_time), 15s).reason, LG_EXIT_SHUTDOWN);
+
+	lg_stats stats = guest.stats();
+
+	printf("# %llu NMIs, of which %llu met the guest or the switcher; %llu system calls, %llu exceptions\n",
+	       static_cast<unsigned long long>(nmi_count() - start),
+	       static_cast<unsigned long long>(stats.exit_nmi),
+	       static_cast<unsigned long long>(guest.told().at(0)),
+	       static_cast<unsigned long long>(guest.told().at(1)));
+	fflush(stdout);
+	EXPECT(stats.exit_nmi > 10);
+}
+
+/* -- memory that comes and goes -------------------------------------------------------------------- */
+
+static void becomes_zero(Guest::Memory memory, int advice)
+{
+	Guest guest(Guest::Place::beside_host, memory);
+
+	guest.start_at(waits_for_memory_to_be_zero);
+	EXPECT_EQ(guest.run().address, PORT_SYNC);
+
+	std::jthread take = after(50ms, [&] {
+		madvise(guest.memory() + GPA_PLAY, kPage, advice);
+	});
+	Exit exit = guest.run();
+
+	take.join();
+	EXPECT_EQ(exit.reason, LG_EXIT_SHUTDOWN);
+}
+
+TEST(madvise_dontneed_on_private_memory) { becomes_zero(Guest::Memory::private_, MADV_DONTNEED); }
+TEST(madvise_remove_on_shared_memory) { becomes_zero(Guest::Memory::shared, MADV_REMOVE); }
+
+/* The guest counts in 16 pages while the host does something to them; no count is lost. */
+template <class Action> static void counts_survive(Guest::Memory memory, Action action)
+{
+	Guest guest(Guest::Place::beside_host, memory);
+
+	guest.start_at(writes_all_the_time);
+	EXPECT_EQ(guest.run().address, PORT_SYNC);
+	{
+		Meanwhile meddling([&] {
+			action(guest);
+			usleep(500);
+		});
+
+		EXPECT_EQ(run_for(guest, 1000ms).reason, LG_EXIT_SHUTDOWN);
+	}
+	u64 count = guest.at<u64>(GPA_PLAY);
+
+	EXPECT(count > 100);
+	for (u64 page = 1; page < 16; page++)
+		EXPECT_EQ(guest.at<u64>(GPA_PLAY + page * kPage), count);
+}
+
+TEST(memory_paged_out_under_a_guest)
+{
+	counts_survive(Guest::Memory::private_, [](Guest &guest) {
+		madvise(guest.memory() + GPA_PLAY, 16 * kPage, MADV_PAGEOUT);
+	});
+}
+
+TEST(shared_memory_unmapped_under_a_guest)
+{
+	counts_survive(Guest::Memory::shared, [](Guest &guest) {
+		madvise(guest.memory(), MEMORY_SIZE, MADV_DONTNEED);
+	});
+}
+
+/* Fork write-protects the launcher's pages and hands out copies. */
+TEST(launcher_forks_under_a_guest)
+{
+	counts_survive(Guest::Memory::private_, [](Guest &) {
+		pid_t child = fork();
+
+		if (child == 0)
+			_exit(0);
+		waitpid(child, nullptr, 0);
+	});
+}
+
+TEST(slot_set_again_under_a_guest)
+{
+	counts_survive(Guest::Memory::shared, [](Guest &guest) {
+		guest.set_slot(0, 0, MEMORY_SIZE, guest.memory());
+	});
+}
+
+/* Page tables included: whatever was shadowed is found again. */
+TEST(all_memory_paged_out_under_a_guest)
+{
+	counts_survive(Guest::Memory::private_, [](Guest &guest) {
+		madvise(guest.memory(), MEMORY_SIZE, MADV_PAGEOUT);
+	});
+}
+
