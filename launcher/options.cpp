@@ -45,7 +45,7 @@ std::string one_line(std::string text)
 // What needs more than CLI11's conversions.
 struct TextOptions {
 	std::string memory;
-	std::string placement = "none";
+	std::string placement = "auto";
 	bool no_reboot = false;
 };
 

@@ -23,7 +23,7 @@ struct RunOptions {
 	std::string append;			// kernel command line
 	std::string name;			// empty: none
 	unsigned cpus = 1;
-	PlacementMode placement = PlacementMode::none;
+	PlacementMode placement = PlacementMode::automatic;
 	bool reboot = true;			// false: a reboot ends the launcher
 	bool stats = false;			// print the module's counters at the end
 	std::string stats_file;			// and write them there as JSON

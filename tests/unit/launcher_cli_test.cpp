@@ -48,7 +48,7 @@ TEST(CommandLine, Defaults)
 	RunOptions options = run({});
 	EXPECT_EQ(options.memory, 256u << 20);
 	EXPECT_EQ(options.cpus, 1u);
-	EXPECT_EQ(options.placement, PlacementMode::none);
+	EXPECT_EQ(options.placement, PlacementMode::automatic);
 	EXPECT_TRUE(options.reboot);
 	EXPECT_TRUE(options.command.empty());
 }
@@ -56,7 +56,7 @@ TEST(CommandLine, Defaults)
 TEST(CommandLine, Options)
 {
 	RunOptions options = run({"--memory", "1G", "--kernel", "k", "--initrd=i", "--append", "a b=\"c d\"", "--name", "n",
-				  "--cpus", "4", "--placement", "auto", "--no-reboot", "--stats", "--stats-file", "s", "-v",
+				  "--cpus", "4", "--placement", "none", "--no-reboot", "--stats", "--stats-file", "s", "-v",
 				  "--", "ls", "-l", "--all"});
 	EXPECT_EQ(options.memory, 1u << 30);
 	EXPECT_EQ(options.kernel, "k");
@@ -64,7 +64,7 @@ TEST(CommandLine, Options)
 	EXPECT_EQ(options.append, "a b=\"c d\"");
 	EXPECT_EQ(options.name, "n");
 	EXPECT_EQ(options.cpus, 4u);
-	EXPECT_EQ(options.placement, PlacementMode::automatic);
+	EXPECT_EQ(options.placement, PlacementMode::none);
 	EXPECT_FALSE(options.reboot);
 	EXPECT_TRUE(options.stats);
 	EXPECT_EQ(options.stats_file, "s");
