@@ -49,7 +49,7 @@ namespace
 
 constexpr u64 kPage = 4096, kGigabyte = 1ull << 30;
 constexpr u64 kKernelSpan = 3 * kGigabyte;	/* direct map, KPLAY, DATA */
-constexpr u64 kUpperHalf = 0xffff800000000000ull;
+constexpr u64 kFirstUsable = 0xffff808000000000ull;	/* behind the hypervisor's slot */
 constexpr u64 kAddress = 0x000ffffffffff000ull;
 
 unsigned slot_of(u64 gva, unsigned level)
@@ -93,8 +93,7 @@ Fd open_device()
 u64 free_gap(u64 size)
 {
 	lg_host_windows windows = host_windows();
-	/* Behind the hypervisor's slot. */
-	u64 start = kUpperHalf + (1ull << 39);
+	u64 start = kFirstUsable;
 
 	for (u32 i = 0; i < windows.count; i++) {
 		const lg_window &window = windows.window[i];
@@ -109,18 +108,13 @@ u64 free_gap(u64 size)
 	throw Failure("no gap between the host's mappings");
 }
 
-u64 host_mapped(u64 size)
+u64 host_mapped()
 {
 	lg_host_windows windows = host_windows();
 
-	for (u32 i = 0; i < windows.count; i++) {
-		const lg_window &window = windows.window[i];
-		u64 start = (window.start + kGigabyte - 1) & ~(kGigabyte - 1);
-
-		if (window.end - start >= size && window.start <= start && start >= kUpperHalf + (1ull << 39))
-			return start;
-	}
-	throw Failure("the host maps nothing");
+	if (!windows.count || windows.window[0].start < kFirstUsable + GPA_TEXT)
+		throw Failure("%u host windows, the first at %#llx", windows.count, windows.window[0].start);
+	return windows.window[0].start;
 }
 
 /* -- building ----------------------------------------------------------------------- */
@@ -184,7 +178,8 @@ Guest::~Guest()
 
 void Guest::choose_place(Place place)
 {
-	direct_ = place == Place::beside_host ? free_gap(kKernelSpan) : host_mapped(kKernelSpan);
+	/* In the second case it is the payloads that the host's mappings meet. */
+	direct_ = place == Place::beside_host ? free_gap(kKernelSpan) : host_mapped() - GPA_TEXT;
 }
 
 u64 Guest::new_table()

@@ -127,9 +127,10 @@ private:
 
 /* The open /dev/lguest. */
 Fd open_device();
-/* Where a kernel half may lie: where the host maps nothing, or where it does. */
+/* Addresses in the upper half: `size` bytes where the host maps nothing; the first that
+ * it does map. */
 u64 free_gap(u64 size);
-u64 host_mapped(u64 size);
+u64 host_mapped();
 
 } // namespace payloads
 

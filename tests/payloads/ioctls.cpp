@@ -382,6 +382,24 @@ TEST(null_system_calls_do_not_leave_the_guest)
 	EXPECT_EQ(guest.run().reason, LG_EXIT_SHUTDOWN);
 }
 
+TEST(host_windows_are_sorted_and_apart)
+{
+	Fd device = open_device();
+	lg_host_windows windows{};
+	u64 end = 0xffff800000000000;
+
+	EXPECT_EQ(ioctl(device.get(), LG_GET_HOST_WINDOWS, &windows), 0);
+	EXPECT(windows.count >= 2 && windows.count <= LG_MAX_WINDOWS);
+	for (u32 i = 0; i < windows.count; i++) {
+		const lg_window &window = windows.window[i];
+
+		EXPECT(end && window.start > end);
+		EXPECT_EQ(window.start % (1 << 21), 0);
+		EXPECT(window.end - 1 > window.start);
+		end = window.end;
+	}
+}
+
 TEST(guest_beside_the_host_keeps_global_pages)
 {
 	Guest guest(Guest::Place::beside_host);
