@@ -6,12 +6,12 @@
 set -u
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$work"' EXIT
 guest_log=$work/guest.log	# what the last guest's kernel and launcher said
 
-# guest [lguest-run-option...] -- COMMAND: runs COMMAND in a guest. stdout and status are the command's, kernel and launcher
-# messages go to $guest_log. WITH names programs to take along.
-guest() {
+# prepare [lguest-run-option...] -- COMMAND: puts into the array `launch` the command line of a guest that runs COMMAND.
+# WITH names programs to take along, APPEND adds to the kernel's command line.
+prepare() {
 	local options=() initrd
 	while [ "$1" != -- ]; do
 		options+=("$1")
@@ -21,8 +21,56 @@ guest() {
 	# shellcheck disable=SC2086  # a list of programs
 	cp "$("$root/guest-paravirt/initramfs/build" "$root/build/guest-initramfs" ${WITH-})" "$initrd"
 	"$root/guest-paravirt/initramfs/append-command" "$initrd" "$2"
-	lguest run --kernel "$root/build/guest-kernel/vmlinux" --initrd "$initrd" --append "console=lg0 ${APPEND-}" \
-		"${options[@]}" 2>"$guest_log" </dev/null
+	launch=(lguest run --kernel "$root/build/guest-kernel/vmlinux" --initrd "$initrd" --append "console=lg0 ${APPEND-}" "${options[@]}")
+}
+
+# guest [lguest-run-option...] -- COMMAND: runs COMMAND in a guest. stdout and status are the command's, kernel and launcher
+# messages go to $guest_log, stdin comes from the file STDIN, if that is set.
+guest() {
+	prepare "$@"
+	"${launch[@]}" 2>"$guest_log" <"${STDIN:-/dev/null}"
+}
+
+# start NAME [lguest-run-option...] -- COMMAND: the same in the background; its output goes to $work/NAME.out, its messages to
+# $work/NAME.log, the launcher's process is $pid.
+start() {
+	local name=$1
+	shift
+	prepare "$@"
+	"${launch[@]}" >"$work/$name.out" 2>"$work/$name.log" <"${STDIN:-/dev/null}" &
+	pid=$!
+}
+
+# says NAME TEXT [SECONDS]: the guest that was started as NAME prints TEXT, or its kernel does.
+says() {
+	local tenths
+	for ((tenths = ${3:-60} * 10; tenths > 0; tenths--)); do
+		grep -qs -- "$2" "$work/$1.out" "$work/$1.log" && return
+		sleep 0.1
+	done
+	echo "waited in vain for '$2' of $1:"
+	tail -n 20 "$work/$1.out" "$work/$1.log"
+	return 1
+}
+
+# ends PID STATUS SECONDS: the process ends within that time, with that status (a pattern).
+ends() {
+	local tenths status=0
+	for ((tenths = $3 * 10; tenths > 0; tenths--)); do
+		kill -0 "$1" 2>/dev/null || break
+		sleep 0.1
+	done
+	if [ "$tenths" = 0 ]; then
+		echo "still there after $3 s"
+		kill -KILL "$1"
+		wait "$1"
+		return 1
+	fi
+	wait "$1" || status=$?
+	# shellcheck disable=SC2053  # a pattern
+	[[ $status == $2 ]] && return
+	echo "ended with status $status instead of $2"
+	return 1
 }
 
 # check NAME COMMAND...: one test; what COMMAND printed, and the guest's log, are shown when it fails.

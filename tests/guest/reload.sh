@@ -1,0 +1,56 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# lg.ko loaded and unloaded 100 times, with an assembly guest in between each time and a Linux guest now and then; the host's memory
+# is as before in the end, and a module in use stays.
+# test: limit = 600
+. "$(dirname "$0")/lib.sh"
+
+payloads=$root/build/tests/payloads/run-payloads
+small=$("$payloads" --list 2>/dev/null | head -n 1)
+
+settle() {
+	sync
+	echo 3 >/proc/sys/vm/drop_caches
+	echo 1 >/proc/sys/vm/compact_memory
+	sleep 2
+}
+used_kb() { awk '/^MemAvailable:/ { print $2 }' /proc/meminfo; }
+slab_kb() { awk '/^SUnreclaim:|^VmallocUsed:|^PageTables:/ { sum += $2 } END { print sum }' /proc/meminfo; }
+
+in_use() {
+	start user -- 'echo running; sleep 1000'
+	says user running || return
+	if rmmod lg; then echo 'unloaded under a guest'; return 1; fi
+	kill -TERM $pid
+	ends $pid 143 3
+}
+cycles() {
+	local i
+	for i in $(seq "$1"); do
+		insmod "$LGUEST_MODULE" || return
+		# shellcheck disable=SC2086  # none or one
+		"$payloads" $small >"$work/payload" 2>&1 || { cat "$work/payload"; return 1; }
+		if [ $((i % 33)) = 0 ]; then
+			guest -m 128M -- true || { tail "$guest_log"; return 1; }
+		fi
+		rmmod lg || return
+	done
+}
+back_to() {
+	settle
+	local available slab
+	available=$(used_kb) slab=$(slab_kb)
+	echo "MemAvailable $1 -> $available kB; unreclaimable, vmalloc and page tables $2 -> $slab kB"
+	[ "$available" -gt $(($1 - 10240)) ] && [ "$slab" -lt $(($2 + 3072)) ]
+}
+
+check 'a module in use cannot be unloaded'           in_use
+check 'it can, afterwards'                           rmmod lg
+check 'three times, to warm up'                      cycles 3
+settle
+available=$(used_kb) slab=$(slab_kb)
+check '100 times, with guests in between'            cycles 100
+check 'the memory of the host is back where it was'  back_to "$available" "$slab"
+insmod "$LGUEST_MODULE"
+finish
