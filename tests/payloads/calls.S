@@ -265,6 +265,37 @@ BAD_RETURN(return_with_data_as_cs, movq $0x2b, PAGE(user_cs))
 BAD_RETURN(return_with_64_bits_of_cs, movq $-1, PAGE(user_cs))
 BAD_RETURN(return_with_selector_beyond_gdt, movq $0xfffb, PAGE(user_cs))
 
+/* A system call by the last two bytes of the lower half: the address to return to is not
+ * canonical, and SYSRETQ there would fault at CPL 0 on the user's stack. */
+PAYLOAD(syscall_at_the_end_of_the_lower_half)
+	ON_SYSCALL(8f)
+	ON_USER(9f)
+	movw	$0x050f, PLAY + 0xffe
+	/* Level 4: slot 255, and on to tables at GPA_FREE. */
+	movq	GS(D_ROOT), %rbx
+	addq	%r15, %rbx
+	movq	$(GPA_FREE + 0x7), 8 * 255(%rbx)
+	movq	$(GPA_FREE + 0x1000 + 0x7), GPA_FREE + 8 * 511(%r15)
+	movq	$(GPA_FREE + 0x2000 + 0x7), GPA_FREE + 0x1000 + 8 * 511(%r15)
+	movq	$(GPA_PLAY + 0x7), GPA_FREE + 0x2000 + 8 * 511(%r15)
+	USER_FRAME(8f)
+	movabsq	$(CANONICAL_HOLE - 2), %rax
+	movq	%rax, PAGE(user_rip)
+	movq	%rax, PAGE(user_rcx)
+	movq	$0x202, PAGE(user_r11)
+	movl	$0x5ca11, %eax
+	GO_TO_USER
+8:	EXPECT(%rax, $0x5ca11)
+	movabsq	$CANONICAL_HOLE, %rbx
+	EXPECT(PAGE(user_rip), %rbx)
+	movq	%rbx, PAGE(user_rcx)		/* back as Linux would */
+	movq	PAGE(user_rflags), %rax
+	movq	%rax, PAGE(user_r11)
+	GO_TO_USER
+9:	EXPECT_EVENT(GP, 0)
+	EXPECT(PAGE(user_rsp), $USER_STACK_TOP)
+	PASS
+
 /* Selectors only the CPU can judge: IRETQ itself faults, in the switcher. */
 #define BAD_SELECTOR(name, error, ...)					\
 PAYLOAD(name);								\

@@ -25,7 +25,7 @@
 
 extern "C" const char spins_in_the_kernel[], spins_in_user_mode[], halts_for_ever[], stops_its_vcpu[],
 	halts_until_interrupted[], keeps_sse_state[], keeps_avx_state[], keeps_registers_while_computing[],
-	switches_all_the_time[], waits_for_memory_to_be_zero[], writes_all_the_time[], just_passes[];
+	switches_all_the_time[], waits_for_memory_to_be_zero[], writes_all_the_time[], just_passes[], starts_another_vcpu[];
 
 using namespace payloads;
 using namespace std::chrono_literals;
@@ -377,3 +377,53 @@ TEST(all_memory_paged_out_under_a_guest)
 	});
 }
 
+/* Pages that melt into huge ones and fall apart again. */
+TEST(memory_collapsed_and_paged_out_under_a_guest)
+{
+	bool collapse = true;
+
+	counts_survive(Guest::Memory::private_, [&collapse](Guest &guest) {
+		constexpr int kCollapse = 25;	/* MADV_COLLAPSE, Linux 6.1 */
+
+		madvise(guest.memory(), MEMORY_SIZE, collapse ? kCollapse : MADV_PAGEOUT);
+		collapse = !collapse;
+	});
+}
+
+/* Changes of protection: the guest's writes wait for none of them, so only to what it
+ * does not write. */
+TEST(launcher_changes_protections_under_a_guest)
+{
+	counts_survive(Guest::Memory::shared, [](Guest &guest) {
+		mprotect(guest.memory() + GPA_FREE, MEMORY_SIZE - GPA_FREE, PROT_READ);
+		mprotect(guest.memory() + GPA_FREE, MEMORY_SIZE - GPA_FREE, PROT_READ | PROT_WRITE);
+		mprotect(guest.memory() + GPA_TEXT, GPA_FREE - GPA_TEXT, PROT_READ);
+		mprotect(guest.memory() + GPA_TEXT, GPA_FREE - GPA_TEXT, PROT_READ | PROT_WRITE);
+	});
+}
+
+/* -- two vCPUs ------------------------------------------------------------------------------------- */
+
+/* vCPU 0 starts vCPU 1, which counts and then goes down; both leave by themselves. */
+TEST(second_vcpu_starts_and_stops)
+{
+	Guest guest;
+	Fd second(check_system(ioctl(guest.vm(), LG_CREATE_VCPU, 1), "LG_CREATE_VCPU"));
+	std::atomic<int> ended{0};
+
+	catch_signal(SIGUSR1);
+
+	std::jthread thread([&] {
+		/* Down, up, down; only a signal brings it back from there. */
+		ended = ioctl(second.get(), LG_RUN) < 0 ? errno : -1;
+	});
+	Exit exit = guest.start_at(starts_another_vcpu).run();
+
+	while (!ended && !timed_out()) {
+		pthread_kill(thread.native_handle(), SIGUSR1);
+		usleep(10000);
+	}
+	EXPECT_EQ(exit.reason, LG_EXIT_SHUTDOWN);
+	EXPECT_EQ(guest.told().at(0), 1000);
+	EXPECT_EQ(ended.load(), EINTR);
+}

@@ -110,6 +110,30 @@ TEST(immediate_exit)
 	EXPECT_EQ(guest.run().reason, LG_EXIT_SHUTDOWN);
 }
 
+/* A hypercall by the last two bytes of the address space goes on at address 0. */
+TEST(hypercall_at_the_end_of_the_address_space)
+{
+	constexpr u64 last_page = ~u64(0) - kPage + 1;
+	Guest guest;
+
+	guest.map(guest.data().root, last_page, GPA_PLAY, kKernelPage);
+	guest.map(guest.data().root, 0, GPA_PLAY, kKernelPage);
+	guest.at<unsigned short>(GPA_PLAY + kPage - 2) = 0x050f;
+	guest.registers([&](lg_regs &r) {
+		r.rax = LG_HC_WALLCLOCK;
+		r.rip = ~u64(0) - 1;
+	});
+	try {
+		guest.run();
+		throw std::logic_error("it went on");
+	} catch (const Failure &failure) {
+		/* The handler of unexpected events tells. */
+		EXPECT_CONTAINS(failure.what(), "unexpected event 14");
+	}
+	EXPECT_EQ(guest.page().kernel_rip, 0);
+	EXPECT_EQ(guest.page().event_address, 0);
+}
+
 /* -- registers ---------------------------------------------------------------------------- */
 
 TEST(registers_go_in_and_come_out)

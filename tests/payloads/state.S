@@ -184,6 +184,38 @@ CODE(writes_free_memory)
 	TELL(PLAY)
 	PASS
 
+/* vCPU 1 counts to a thousand in memory, in kernel mode, without a vCPU page. */
+CODE(starts_another_vcpu)
+	leaq	GPA_SCRATCH(%r15), %rbx
+	leaq	1f(%rip), %rax
+	movq	%rax, (%rbx)
+	leaq	GPA_STACK + 0x1000(%r15), %rax
+	movq	%rax, 8(%rbx)
+	movq	GS(D_ROOT), %rax
+	movq	%rax, 16(%rbx)
+	rdgsbase %rax
+	movq	%rax, 24(%rbx)
+	movq	%r15, 32(%rbx)
+	movl	$1, %edi
+	movl	$GPA_SCRATCH, %esi
+	HYPERCALL(LG_HC_VCPU_UP)
+	EXPECT(%rax, $0)
+	movl	$1, %edi
+	movl	$GPA_SCRATCH, %esi
+	HYPERCALL(LG_HC_VCPU_UP)
+	EXPECT(%rax, $-16)			/* EBUSY: it runs */
+2:	cmpl	$1000, GPA_PLAY(%r15)
+	jne	2b
+	TELL(GPA_PLAY(%r15))
+	PASS
+1:	EXPECT(%rdi, GS(D_DIRECT))
+	EXPECT(%r15, $0)
+3:	lock incl GPA_PLAY(%rdi)
+	cmpl	$1000, GPA_PLAY(%rdi)
+	jne	3b
+	HYPERCALL(LG_HC_VCPU_DOWN)
+	FAIL
+
 CODE(halts_for_ever)
 	SYNC
 	HYPERCALL(LG_HC_HALT)
@@ -193,6 +225,32 @@ CODE(stops_its_vcpu)
 	SYNC
 	HYPERCALL(LG_HC_VCPU_DOWN)
 	FAIL
+
+/* A user program's protection keys end at its border, where the CPU has them. */
+PAYLOAD(protection_keys_of_a_user_program)
+	ON_SYSCALL(8f)
+	ON_USER(7f)
+	ENTER_USER(1f)
+1:	xorl	%ecx, %ecx
+	xorl	%edx, %edx
+	movl	$0xfffffffc, %eax
+	wrpkru				/* #UD where the host has none */
+	movl	$0x77, USER_DATA
+	orl	$-1, %eax
+	xorl	%ecx, %ecx
+	wrpkru				/* not even a stack from here */
+	syscall
+8:	movl	$0x78, PLAY
+	EXPECT32(PLAY, $0x78)
+	EXPECT32(USER_DATA, $0x77)
+	ON_SYSCALL(9f)
+	ENTER_USER(2f)
+2:	movl	USER_DATA, %ebx
+	syscall
+9:	EXPECT(%rbx, $0x77)
+	PASS
+7:	EXPECT_EVENT(6, 0)
+	PASS
 
 CODE(just_passes)
 	PASS
