@@ -80,7 +80,7 @@ void ConsolePort::flushed()
 	if (more)
 		flush();
 	if (resume)
-		registers_->with_device([this](Transport &transport) { console_->resume_output(transport); });
+		registers_->with_device([this](Transport &transport) { console_->resume_output(transport, 0); });
 	if (drained_)
 		drain(std::move(drained_));
 }
@@ -88,7 +88,7 @@ void ConsolePort::flushed()
 void ConsolePort::drain(std::function<void()> done)
 {
 	// What the guest has made available without a doorbell having reached us.
-	registers_->process(Console::transmit_queue);
+	registers_->process(Console::transmit_queue(0));
 	bool idle;
 	{
 		std::scoped_lock guard{output_lock_};
@@ -157,7 +157,7 @@ void ConsolePort::deliver()
 		return;
 	if (!input_.empty())
 		registers_->with_device([this](Transport &transport) {
-			std::size_t taken = console_->input(transport, input_);
+			std::size_t taken = console_->input(transport, 0, input_);
 			input_.erase(input_.begin(), input_.begin() + static_cast<std::ptrdiff_t>(taken));
 		});
 	read();

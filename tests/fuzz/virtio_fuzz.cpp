@@ -57,6 +57,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size
 	FakeGuest guest{1 << 16};
 	Host host;
 	Console console{host};
+	console.add_port(host, "port");
 	RegisterFile registers{guest.memory, console, guest};
 	FakeDriver driver{guest, registers};
 	Bus bus;
@@ -85,18 +86,18 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size
 			break;
 		case send:
 		case receive: {
-			FakeQueue &queue = driver.queue(input.take<std::uint8_t>() & 1);
+			FakeQueue &queue = driver.queue(input.take<std::uint8_t>() % registers.queue_count());
 			queue.set_descriptor(input.take<std::uint8_t>() % 8, input.take<ring::Descriptor>());
 			queue.submit(input.take<std::uint8_t>() % 9);
 			break;
 		}
 		case host_room:
 			host.room = input.take<std::uint16_t>();
-			registers.with_device([&](Transport &transport) { console.resume_output(transport); });
+			registers.with_device([&](Transport &transport) { console.resume_output(transport, input.take<std::uint8_t>() & 1); });
 			break;
 		case host_input: {
-			std::byte bytes[100]{};
-			registers.with_device([&](Transport &transport) { console.input(transport, bytes); });
+			const std::byte bytes[100]{};
+			registers.with_device([&](Transport &transport) { console.input(transport, input.take<std::uint8_t>() & 1, bytes); });
 			break;
 		}
 		case resize:
@@ -104,7 +105,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size
 			break;
 		case restart:
 			driver.negotiate(input.take<std::uint32_t>());
-			for (unsigned index : {0u, 1u})
+			for (unsigned index = 0; index < registers.queue_count(); index++)
 				driver.announce(index, driver.queue(index));
 			driver.driver_ok();
 			break;

@@ -61,7 +61,7 @@ protected:
 		console.emplace(*port);
 		slot.emplace(loop, guest.memory, *console, bus, nullptr, "console");
 		driver.emplace(guest, slot->registers());
-		driver->start(16);
+		driver->start(16, 1ull << VIRTIO_CONSOLE_F_MULTIPORT);
 		port->start(slot->registers(), *console);
 		thread = std::thread{[this] { loop.run(); }};
 	}
@@ -73,11 +73,11 @@ protected:
 	}
 	void send(std::uint64_t address, std::uint32_t size)
 	{
-		FakeQueue &queue = driver->queue(Console::transmit_queue);
+		FakeQueue &queue = driver->queue(Console::transmit_queue(0));
 		std::uint16_t before = queue.used_index();
 		queue.set_descriptor(0, {address, size, 0, 0});
 		queue.submit(0);
-		bus.doorbell(0, Console::transmit_queue);
+		bus.doorbell(0, Console::transmit_queue(0));
 		while (queue.used_index() == before)
 			std::this_thread::yield();
 	}
@@ -85,14 +85,14 @@ protected:
 	std::string receive(std::size_t size)
 	{
 		std::string text;
-		FakeQueue &queue = driver->queue(Console::receive_queue);
+		FakeQueue &queue = driver->queue(Console::receive_queue(0));
 		std::uint64_t buffer = guest.allocate(4096);
 		auto deadline = std::chrono::steady_clock::now() + 20s;
 		while (text.size() < size) {
 			std::uint16_t before = queue.used_index();
 			queue.set_descriptor(0, {buffer, 4096, ring::descriptor_write, 0});
 			queue.submit(0);
-			bus.doorbell(0, Console::receive_queue);
+			bus.doorbell(0, Console::receive_queue(0));
 			while (queue.used_index() == before) {
 				std::this_thread::yield();
 				if (std::chrono::steady_clock::now() > deadline)
@@ -151,8 +151,8 @@ TEST_F(ConsoleLoop, DrainWaitsForTheReader)
 	std::uint64_t buffer = guest.allocate(sent.size());
 	std::memcpy(guest.memory.range(Gpa{buffer}, sent.size())->data(), sent.data(), sent.size());
 	// Made available, but the doorbell never comes: the guest ended right after.
-	driver->queue(1).set_descriptor(0, {buffer, static_cast<std::uint32_t>(sent.size()), 0, 0});
-	driver->queue(1).submit(0);
+	driver->queue(Console::transmit_queue(0)).set_descriptor(0, {buffer, static_cast<std::uint32_t>(sent.size()), 0, 0});
+	driver->queue(Console::transmit_queue(0)).submit(0);
 	std::atomic<bool> drained = false;
 	boost::asio::post(loop, [&] { port->drain([&] { drained = true; }); });
 	std::this_thread::sleep_for(50ms);

@@ -29,6 +29,9 @@ struct FakeHost final : ConsoleHost {
 
 class ConsoleDevice : public testing::Test {
 protected:
+	// Features a driver leaves out that knows of one port only.
+	static constexpr std::uint64_t one_port = 1ull << VIRTIO_CONSOLE_F_MULTIPORT;
+
 	// As the event loop does.
 	void run_doorbells()
 	{
@@ -41,14 +44,14 @@ protected:
 	void send(FakeQueue::Chain chain)
 	{
 		chain.submit();
-		driver.set(VIRTIO_MMIO_QUEUE_NOTIFY, Console::transmit_queue);
+		driver.set(VIRTIO_MMIO_QUEUE_NOTIFY, Console::transmit_queue(0));
 		run_doorbells();
 	}
 	std::size_t input(std::string_view text)
 	{
 		std::size_t taken = 0;
 		registers.with_device([&](Transport &transport) {
-			taken = console.input(transport, std::as_bytes(std::span{text}));
+			taken = console.input(transport, 0, std::as_bytes(std::span{text}));
 		});
 		return taken;
 	}
@@ -69,7 +72,7 @@ TEST_F(ConsoleDevice, IdentifiesItself)
 	EXPECT_TRUE(driver.offered_features() & (1ull << VIRTIO_F_VERSION_1));
 	driver.set(VIRTIO_MMIO_QUEUE_SEL, 1);
 	EXPECT_EQ(driver.get(VIRTIO_MMIO_QUEUE_NUM_MAX), 256u);
-	driver.set(VIRTIO_MMIO_QUEUE_SEL, 2);
+	driver.set(VIRTIO_MMIO_QUEUE_SEL, 4);
 	EXPECT_EQ(driver.get(VIRTIO_MMIO_QUEUE_NUM_MAX), 0u);
 	EXPECT_EQ(driver.get(VIRTIO_MMIO_SHM_LEN_LOW), ~0u);
 }
@@ -136,7 +139,7 @@ TEST_F(ConsoleDevice, OutputWaitsForTheHost)
 	EXPECT_EQ(host.output, "abcd");
 	EXPECT_EQ(driver.queue(1).used_index(), 1);
 	host.room = 100;
-	registers.with_device([&](Transport &transport) { console.resume_output(transport); });
+	registers.with_device([&](Transport &transport) { console.resume_output(transport, 0); });
 	EXPECT_EQ(host.output, "abcdefghi");
 	EXPECT_EQ(driver.queue(1).used_index(), 2);
 }
@@ -164,7 +167,7 @@ TEST_F(ConsoleDevice, EmptyChainsDoNotKeepTheThread)
 TEST_F(ConsoleDevice, PassesInput)
 {
 	EXPECT_EQ(input("too early"), 0u);
-	driver.start();
+	driver.start(16, one_port);
 	auto first = driver.queue(0).chain().writable(4);
 	auto second = driver.queue(0).chain().writable(2).writable(10);
 	first.submit();
@@ -178,7 +181,7 @@ TEST_F(ConsoleDevice, PassesInput)
 	run_doorbells();
 	host.wanted = 0;
 	driver.queue(0).chain().writable(4).submit();
-	driver.set(VIRTIO_MMIO_QUEUE_NOTIFY, Console::receive_queue);
+	driver.set(VIRTIO_MMIO_QUEUE_NOTIFY, Console::receive_queue(0));
 	run_doorbells();
 	EXPECT_EQ(host.wanted, 1u);
 }
@@ -204,7 +207,7 @@ TEST_F(ConsoleDevice, BrokenDriverNeedsReset)
 
 TEST_F(ConsoleDevice, ReceiveBufferWithoutRoomIsAnError)
 {
-	driver.start();
+	driver.start(16, one_port);
 	driver.queue(0).chain().readable("not writable").submit();
 	EXPECT_EQ(input("x"), 0u);
 	EXPECT_TRUE(driver.needs_reset());
@@ -243,6 +246,102 @@ TEST_F(ConsoleDevice, EmergencyWriteNeedsNoDriver)
 {
 	registers.write(VIRTIO_MMIO_CONFIG + offsetof(virtio_console_config, emerg_wr), 4, '!');
 	EXPECT_EQ(host.output, "!");
+}
+
+// What the host has told the driver since `from`: (port, event) and what follows.
+struct Told {
+	unsigned port, event;
+	std::string rest;
+	bool operator==(const Told &) const = default;
+};
+
+TEST(ConsolePorts, ComeUpAsAgreed)
+{
+	FakeGuest guest;
+	FakeHost terminal, other;
+	Console console{terminal};
+	EXPECT_EQ(console.add_port(other, "data"), 1u);
+	console.set_initial_size(80, 25);
+	RegisterFile registers{guest.memory, console, guest};
+	ASSERT_EQ(registers.queue_count(), 6u);
+	EXPECT_EQ(registers.read(VIRTIO_MMIO_CONFIG + 4, 4), 2u);
+	FakeDriver driver{guest, registers};
+	driver.start();
+	auto run = [&] {
+		for (; !guest.doorbells.empty(); guest.doorbells.pop_front())
+			registers.process(guest.doorbells.front());
+	};
+	FakeQueue &from_host = driver.queue(Console::control_to_guest);
+	std::vector<FakeQueue::Chain> buffers;
+	auto give_buffers = [&](unsigned count) {
+		while (count--) {
+			buffers.push_back(from_host.chain().writable(64));
+			buffers.back().submit();
+		}
+		driver.set(VIRTIO_MMIO_QUEUE_NOTIFY, Console::control_to_guest);
+		run();
+	};
+	unsigned seen = 0;
+	auto told = [&] {
+		std::vector<Told> result;
+		for (; seen < from_host.used_index(); seen++) {
+			auto at = buffers.at(seen).address(0);
+			auto message = guest.load<virtio_console_control>(at);
+			result.push_back({message.id, message.event,
+					  guest.text(at + sizeof(message), from_host.used_element(seen).length - sizeof(message))});
+		}
+		return result;
+	};
+	auto say = [&](std::uint32_t port, std::uint16_t event, std::uint16_t value) {
+		virtio_console_control message{port, event, value};
+		driver.queue(Console::control_from_guest).chain()
+			.readable({reinterpret_cast<const char *>(&message), sizeof(message)}).submit();
+		driver.set(VIRTIO_MMIO_QUEUE_NOTIFY, Console::control_from_guest);
+		run();
+	};
+	auto input = [&](unsigned port) {
+		std::size_t taken = 0;
+		registers.with_device([&](Transport &transport) {
+			taken = console.input(transport, port, std::as_bytes(std::span{"x", 1}));
+		});
+		return taken;
+	};
+
+	give_buffers(1);
+	say(~0u, VIRTIO_CONSOLE_DEVICE_READY, 1);
+	EXPECT_EQ(told(), (std::vector<Told>{{0, VIRTIO_CONSOLE_PORT_ADD, ""}}));
+	give_buffers(8);	// the rest waited for them
+	EXPECT_EQ(told(), (std::vector<Told>{{1, VIRTIO_CONSOLE_PORT_ADD, ""}}));
+	say(0, VIRTIO_CONSOLE_PORT_READY, 1);
+	EXPECT_EQ(told(), (std::vector<Told>{{0, VIRTIO_CONSOLE_CONSOLE_PORT, ""},
+					     {0, VIRTIO_CONSOLE_PORT_OPEN, ""},
+					     {0, VIRTIO_CONSOLE_RESIZE, std::string{"\x50\0\x19\0", 4}}}));
+	say(1, VIRTIO_CONSOLE_PORT_READY, 1);
+	EXPECT_EQ(told(), (std::vector<Told>{{1, VIRTIO_CONSOLE_PORT_NAME, "data"}, {1, VIRTIO_CONSOLE_PORT_OPEN, ""}}));
+
+	driver.queue(Console::receive_queue(0)).chain().writable(8).submit();
+	driver.queue(Console::receive_queue(1)).chain().writable(8).submit();
+	EXPECT_EQ(input(0), 0u);
+	terminal.wanted = 0;
+	say(0, VIRTIO_CONSOLE_PORT_OPEN, 1);
+	EXPECT_EQ(terminal.wanted, 1u);
+	EXPECT_EQ(input(0), 1u);
+	EXPECT_EQ(input(1), 0u);
+	registers.with_device([&](Transport &transport) { console.resize(transport, 100, 30); });
+	EXPECT_EQ(told(), (std::vector<Told>{{0, VIRTIO_CONSOLE_RESIZE, std::string{"\x64\0\x1e\0", 4}}}));
+
+	driver.queue(Console::transmit_queue(1)).chain().readable("to port 1").submit();
+	driver.set(VIRTIO_MMIO_QUEUE_NOTIFY, Console::transmit_queue(1));
+	run();
+	EXPECT_EQ(other.output, "to port 1");
+	EXPECT_EQ(terminal.output, "");
+
+	say(77, VIRTIO_CONSOLE_PORT_READY, 1);
+	say(0, 999, 1);
+	EXPECT_FALSE(driver.needs_reset());
+	driver.queue(Console::control_from_guest).chain().readable("short").submit();
+	registers.process(Console::control_from_guest);
+	EXPECT_TRUE(driver.needs_reset());
 }
 
 TEST_F(ConsoleDevice, QueueCannotMoveWhileReady)

@@ -14,6 +14,7 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_mmio.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <deque>
@@ -220,12 +221,14 @@ public:
 		set_address(VIRTIO_MMIO_QUEUE_USED_LOW, queue.used);
 		set(VIRTIO_MMIO_QUEUE_READY, 1);
 	}
-	// Everything, with queues of `size`.
+	// Everything, with queues of `size`, or as large as they can be.
 	void start(std::uint16_t size = 16, std::uint64_t without = 0)
 	{
 		negotiate(without);
-		for (unsigned index = 0; index < registers_.queue_count(); index++)
-			set_up_queue(index, size);
+		for (unsigned index = 0; index < registers_.queue_count(); index++) {
+			set(VIRTIO_MMIO_QUEUE_SEL, index);
+			set_up_queue(index, std::min(size, static_cast<std::uint16_t>(get(VIRTIO_MMIO_QUEUE_NUM_MAX))));
+		}
 		driver_ok();
 	}
 	void driver_ok() { set(VIRTIO_MMIO_STATUS, status() | VIRTIO_CONFIG_S_DRIVER_OK); }
