@@ -208,7 +208,7 @@ static long flush(struct lg_vcpu *vcpu, u64 number, u64 a, u64 b, u64 c)
 
 /* Code or data, DPL 3, or empty.  Marked accessed, so that the CPU need not write
  * to the table; L is for 64-bit code, which the guest has a segment for already. */
-static bool sane_descriptor(u64 *descriptor)
+bool lg_sane_descriptor(u64 *descriptor)
 {
 	const u64 code_or_data = 1ULL << 44, dpl3 = 3ULL << 45, accessed = 1ULL << 40;
 	const u64 code = 1ULL << 43, long_mode = 1ULL << 53;
@@ -232,7 +232,7 @@ static void reload_descriptors(struct lg_vcpu *vcpu)
 
 static long load_tls(struct lg_vcpu *vcpu, u64 index, u64 descriptor)
 {
-	if (index >= ARRAY_SIZE(vcpu->tls) || !sane_descriptor(&descriptor))
+	if (index >= ARRAY_SIZE(vcpu->tls) || !lg_sane_descriptor(&descriptor))
 		return -EINVAL;
 	vcpu->tls[index] = descriptor;
 	reload_descriptors(vcpu);
@@ -253,7 +253,7 @@ static long load_ldt(struct lg_vcpu *vcpu, u64 gva, u64 count)
 			return -ENOMEM;
 		error = lg_read_guest_virtual(vcpu, gva, descriptors, count * sizeof(u64));
 		for (i = 0; i < count; i++)
-			if (!sane_descriptor(&descriptors[i]))
+			if (!lg_sane_descriptor(&descriptors[i]))
 				descriptors[i] = 0;
 	}
 	if (!error)

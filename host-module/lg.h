@@ -208,6 +208,8 @@ enum lg_next lg_hypercall(struct lg_vcpu *vcpu);
 /* Do the batch in the vCPU page, if there is one. */
 void lg_run_batch(struct lg_vcpu *vcpu);
 int lg_load_root(struct lg_vcpu *vcpu, u64 root);
+/* May a guest have it in its TLS or LDT?  Makes it fit to be loaded. */
+bool lg_sane_descriptor(u64 *descriptor);
 /* The instruction at RIP raised #GP in kernel mode.  False: it has to be injected. */
 bool lg_emulate(struct lg_vcpu *vcpu);
 enum lg_next lg_halt(struct lg_vcpu *vcpu);

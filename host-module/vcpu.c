@@ -204,9 +204,16 @@ static int set_regs(struct lg_vcpu *vcpu, const struct lg_regs *regs)
 	struct switcher_vcpu *sw = vcpu->sw;
 	struct switcher_frame *frame = &sw->frame;
 	struct page *page = NULL;
+	u64 tls[ARRAY_SIZE(vcpu->tls)];
+	unsigned int i;
 
 	if (!valid_regs(regs))
 		return -EINVAL;
+	for (i = 0; i < ARRAY_SIZE(tls); i++) {
+		tls[i] = regs->tls[i];
+		if (!lg_sane_descriptor(&tls[i]))
+			return -EINVAL;
+	}
 	if (regs->vcpu_page != LG_NO_GPA) {
 		page = lg_pin_guest_page(vcpu->vm, regs->vcpu_page);
 		if (!page || !PAGE_ALIGNED(regs->vcpu_page)) {
@@ -243,6 +250,7 @@ static int set_regs(struct lg_vcpu *vcpu, const struct lg_regs *regs)
 	vcpu->halted = regs->halted;
 	vcpu->down = false;
 	vcpu->cpunode = regs->cpunode;
+	memcpy(vcpu->tls, tls, sizeof(tls));
 	memcpy(vcpu->pending, regs->pending, sizeof(vcpu->pending));
 	if (vcpu->page_pin)
 		unpin_user_page(vcpu->page_pin);
@@ -370,14 +378,17 @@ int lg_vcpu_create(struct lg_vm *vm, unsigned long index)
 	if (error)
 		goto free;
 
-	fd = anon_inode_getfd("lguest-vcpu", &vcpu_fops, vcpu, O_RDWR | O_CLOEXEC);
-	if (fd < 0) {
-		error = fd;
-		goto free;
-	}
+	/* Everything is in place before the file is, for another thread may close it
+	 * at once. */
 	kref_get(&vm->refs);
 	WRITE_ONCE(vm->vcpus[index], vcpu);
-	return fd;
+	fd = anon_inode_getfd("lguest-vcpu", &vcpu_fops, vcpu, O_RDWR | O_CLOEXEC);
+	if (fd >= 0)
+		return fd;
+	error = fd;
+	/* From here on others may have seen it: it stays until the VM goes. */
+	lg_vm_put(vm);
+	return error;
 
 free:
 	lg_vcpu_free(vcpu);

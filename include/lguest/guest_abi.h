@@ -6,7 +6,6 @@
  * Neighbours: guest-paravirt/ (the guest's side), switcher/ and host-module/
  * (the host's side), launcher/ (which writes struct lg_boot_info).  Compiles as
  * C in either kernel, as C++ in user space, and its constants in assembly.
- * 
  *
  * A guest always runs at CPL 3, its kernel too.  "Kernel mode" and "user mode"
  * below are virtual: which of the two shadow roots (kernel view, user view) is
