@@ -324,7 +324,7 @@ template <class Action> static void counts_survive(Guest::Memory memory, Action 
 	{
 		Meanwhile meddling([&] {
 			action(guest);
-			usleep(500);
+			usleep(5000);	/* time for a slow emulator to get on */
 		});
 
 		EXPECT_EQ(run_for(guest, 1000ms).reason, LG_EXIT_SHUTDOWN);

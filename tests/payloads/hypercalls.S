@@ -275,6 +275,19 @@ CODE(says_hello_and_panics)
 1:	.ascii	"hello"
 2:	.ascii	"ouch"
 
+/* Its doorbell comes back as its interrupt, and the launcher is asleep. */
+CODE(rings_its_own_bell)
+	movl	$3, %edi
+	movl	$2, %esi
+	HYPERCALL(LG_HC_DOORBELL)
+	EXPECT(%rax, $0)
+	HYPERCALL(LG_HC_NEXT_IRQ)
+	EXPECT(%rax, $0x77)
+	movl	$3, %edi
+	movl	$1, %esi			/* another queue: the launcher's */
+	HYPERCALL(LG_HC_DOORBELL)
+	PASS
+
 CODE(reboots)
 	HYPERCALL(LG_HC_REBOOT)
 	ud2

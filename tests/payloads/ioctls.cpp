@@ -3,6 +3,7 @@
  * The launcher's side of a guest: how LG_RUN ends, registers, memory slots, who may use
  * a VM, and what the counters say.
  */
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -10,13 +11,14 @@
 
 #include <cerrno>
 #include <cstring>
+#include <vector>
 
 #include "guest.hpp"
 #include "runner.hpp"
 
 extern "C" const char smoke[], bus_values_pass_both_ways[], says_hello_and_panics[], reboots[],
 	just_passes[], null_syscalls[], reads_free_memory[], writes_free_memory[], halts_until_interrupted[],
-	spins_in_the_kernel[], many_hypercalls[], stops_its_vcpu[];
+	many_hypercalls[], moves_to_another_vm[], rings_its_own_bell[];
 
 using namespace payloads;
 
@@ -215,6 +217,157 @@ TEST(bad_root_in_registers)
 		guest.start_at(just_passes).registers([&](lg_regs &r) { r.cr3 = root; });
 		EXPECT_EQ(guest.run_once(exit), EINVAL);
 	}
+}
+
+/* A descriptor no guest may have is none for a launcher either. */
+TEST(bad_tls_in_registers)
+{
+	for (u64 descriptor : {0x00cf93000000ffffull /* DPL 0 */, 0x0000ec0000330000ull /* call gate */,
+			       0x0000890000000067ull /* TSS */, 0x00affb000000ffffull /* 64-bit code */}) {
+		Guest guest;
+		Exit exit;
+
+		guest.start_at(just_passes);
+		guest.run_page().immediate_exit = 1;
+		guest.run_once(exit);
+
+		lg_regs regs = guest.get_registers();
+
+		regs.tls[2] = descriptor;
+		EXPECT_EQ(ioctl(guest.vcpu(), LG_SET_REGS, &regs), -1ull);
+		EXPECT_EQ(errno, EINVAL);
+	}
+}
+
+/* Registers and memory are all there is to a guest: it goes on in another VM. */
+TEST(guest_moves_to_another_vm)
+{
+	std::vector<unsigned char> memory;
+	lg_regs regs;
+	{
+		Guest guest;
+
+		guest.start_at(moves_to_another_vm);
+		EXPECT_EQ(guest.run().address, PORT_SYNC);
+		regs = guest.get_registers();
+		memory.assign(guest.memory(), guest.memory() + MEMORY_SIZE);
+	}
+	Guest guest;
+
+	memcpy(guest.memory(), memory.data(), MEMORY_SIZE);
+	guest.set_registers(regs);
+	EXPECT_EQ(guest.run().reason, LG_EXIT_SHUTDOWN);
+}
+
+/* -- eventfds ------------------------------------------------------------------------------ */
+
+namespace
+{
+
+int bind_irqfd(Guest &guest, int fd, u32 vector, u32 flags = 0, u32 vcpu = 0)
+{
+	lg_irqfd argument{fd, flags, vcpu, vector};
+
+	return ioctl(guest.vm(), LG_IRQFD, &argument) < 0 ? errno : 0;
+}
+
+int bind_ioeventfd(Guest &guest, int fd, u32 slot, u32 queue, u32 flags = 0)
+{
+	lg_ioeventfd argument{fd, flags, slot, queue};
+
+	return ioctl(guest.vm(), LG_IOEVENTFD, &argument) < 0 ? errno : 0;
+}
+
+} // namespace
+
+TEST(doorbell_comes_back_as_an_interrupt)
+{
+	Guest guest;
+	Fd event(eventfd(0, EFD_CLOEXEC));
+
+	EXPECT_EQ(bind_ioeventfd(guest, event.get(), 3, 2), 0);
+	EXPECT_EQ(bind_irqfd(guest, event.get(), 0x77), 0);
+
+	Exit exit = guest.start_at(rings_its_own_bell).run();
+
+	EXPECT_EQ(exit.reason, LG_EXIT_DOORBELL);
+	EXPECT_EQ(exit.value, 1);
+	EXPECT_EQ(guest.stats().exits_to_launcher, 1);
+	EXPECT_EQ(guest.run().reason, LG_EXIT_SHUTDOWN);
+}
+
+TEST(irqfd_ends_halt)
+{
+	Guest guest;
+	Fd event(eventfd(0, EFD_CLOEXEC));
+	u64 one = 1;
+
+	EXPECT_EQ(bind_irqfd(guest, event.get(), 0x77), 0);
+	guest.start_at(halts_until_interrupted);
+	EXPECT_EQ(guest.run().address, PORT_SYNC);
+
+	/* From another process, which has nothing but the fd. */
+	if (fork() == 0) {
+		usleep(50000);
+		_exit(write(event.get(), &one, sizeof(one)) != sizeof(one));
+	}
+	EXPECT_EQ(guest.run().reason, LG_EXIT_SHUTDOWN);
+	wait(nullptr);
+}
+
+TEST(irqfd_that_was_signalled_before)
+{
+	Guest guest;
+	Fd event(eventfd(1, EFD_CLOEXEC));
+
+	guest.start_at(halts_until_interrupted);
+	EXPECT_EQ(guest.run().address, PORT_SYNC);
+	EXPECT_EQ(bind_irqfd(guest, event.get(), 0x77), 0);
+	EXPECT_EQ(guest.run().reason, LG_EXIT_SHUTDOWN);
+}
+
+TEST(eventfds_are_checked_and_unbound)
+{
+	Guest guest;
+	Fd event(eventfd(0, EFD_CLOEXEC)), device = open_device();
+
+	EXPECT_EQ(bind_irqfd(guest, -1, 0x77), EBADF);
+	EXPECT_EQ(bind_irqfd(guest, device.get(), 0x77), EINVAL);
+	EXPECT_EQ(bind_irqfd(guest, event.get(), 31), EINVAL);
+	EXPECT_EQ(bind_irqfd(guest, event.get(), 256), EINVAL);
+	EXPECT_EQ(bind_irqfd(guest, event.get(), 0x77, 2), EINVAL);
+	EXPECT_EQ(bind_irqfd(guest, event.get(), 0x77, 0, 1), ENOENT);
+	EXPECT_EQ(bind_irqfd(guest, event.get(), 0x77, 0, ~0u), ENOENT);
+	EXPECT_EQ(bind_irqfd(guest, event.get(), 0x77, LG_FD_UNBIND), ENOENT);
+	EXPECT_EQ(bind_ioeventfd(guest, -1, 0, 0), EBADF);
+	EXPECT_EQ(bind_ioeventfd(guest, device.get(), 0, 0), EINVAL);
+	EXPECT_EQ(bind_ioeventfd(guest, event.get(), LG_BUS_SLOTS, 0), EINVAL);
+	EXPECT_EQ(bind_ioeventfd(guest, event.get(), 0, 0, 2), EINVAL);
+	EXPECT_EQ(bind_ioeventfd(guest, event.get(), 3, 2, LG_FD_UNBIND), ENOENT);
+
+	EXPECT_EQ(bind_ioeventfd(guest, event.get(), 3, 2), 0);
+	EXPECT_EQ(bind_ioeventfd(guest, event.get(), 3, 2), EEXIST);
+	EXPECT_EQ(bind_irqfd(guest, event.get(), 0x77), 0);
+	EXPECT_EQ(bind_irqfd(guest, event.get(), 0x77, LG_FD_UNBIND), 0);
+	EXPECT_EQ(bind_ioeventfd(guest, event.get(), 3, 2, LG_FD_UNBIND), 0);
+
+	Exit exit = guest.start_at(rings_its_own_bell).run();
+
+	EXPECT_EQ(exit.reason, LG_EXIT_DOORBELL);
+	EXPECT_EQ(exit.value, 2);
+}
+
+/* The eventfd is closed first, the VM goes with both bound. */
+TEST(eventfds_outlive_their_files)
+{
+	Guest guest;
+	{
+		Fd event(eventfd(0, EFD_CLOEXEC));
+
+		EXPECT_EQ(bind_ioeventfd(guest, event.get(), 3, 2), 0);
+		EXPECT_EQ(bind_irqfd(guest, event.get(), 0x77), 0);
+	}
+	EXPECT_EQ(guest.start_at(rings_its_own_bell).run().reason, LG_EXIT_DOORBELL);
 }
 
 /* -- who may do what ------------------------------------------------------------------------ */

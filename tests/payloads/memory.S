@@ -433,7 +433,11 @@ PAYLOAD(table_full_of_itself)
 	PLAY_ENTRY(\level, %rbx)
 	movq	$(GPA_FREE | USER_BITS), (%rbx)
 	FLUSH_ALL
-	movl	$2000, %r12d
+	.if \level == 4
+	movl	$500, %r12d			/* more tables than the host keeps */
+	.else
+	movl	$50, %r12d
+	.endif
 	movabsq	$0x123456789ab, %r13
 1:	imulq	$1664525, %r13, %r13
 	incq	%r13

@@ -252,6 +252,34 @@ PAYLOAD(protection_keys_of_a_user_program)
 7:	EXPECT_EVENT(6, 0)
 	PASS
 
+/* What it has in registers and memory when it says SYNC, it has in another VM. */
+CODE(moves_to_another_vm)
+	ON_SYSCALL(2f)
+	movabsq	$0x0040f371000000ff, %rsi	/* base USER_DATA, 32-bit data */
+	xorl	%edi, %edi
+	HYPERCALL(LG_HC_SET_TLS)
+	EXPECT(%rax, $0)
+	movl	$1, %edi			/* a timer in the past: pending */
+	HYPERCALL(LG_HC_SET_TIMER)
+	movl	$0x123, USER_DATA
+	movl	$0x712000, %eax
+	wrfsbase %rax
+	movabsq	$0x1122334455660000, %rbx
+	movq	%rsp, VAR(0)
+	SYNC
+	EXPECT_WIDE(%rbx, $0x1122334455660000)
+	EXPECT(%rsp, VAR(0))
+	rdfsbase %rax
+	EXPECT(%rax, $0x712000)
+	HYPERCALL(LG_HC_NEXT_IRQ)
+	EXPECT(%rax, $LG_VECTOR_TIMER)
+	ENTER_USER(1f)
+1:	movl	$0x63, %eax
+	movl	%eax, %gs
+	EXPECT32(%gs:0, $0x123)
+	syscall
+2:	PASS
+
 CODE(just_passes)
 	PASS
 
