@@ -184,10 +184,10 @@ CODE(writes_free_memory)
 	TELL(PLAY)
 	PASS
 
-/* vCPU 1 counts to a thousand in memory, in kernel mode, without a vCPU page. */
-CODE(starts_another_vcpu)
+	/* struct lg_vcpu_start at GPA_SCRATCH, then up with vCPU 1.  Its RDI is R15. */
+	.macro start_vcpu_1_ entry
 	leaq	GPA_SCRATCH(%r15), %rbx
-	leaq	1f(%rip), %rax
+	leaq	\entry(%rip), %rax
 	movq	%rax, (%rbx)
 	leaq	GPA_STACK + 0x1000(%r15), %rax
 	movq	%rax, 8(%rbx)
@@ -200,21 +200,78 @@ CODE(starts_another_vcpu)
 	movl	$GPA_SCRATCH, %esi
 	HYPERCALL(LG_HC_VCPU_UP)
 	EXPECT(%rax, $0)
+	.endm
+
+/* vCPU 0 lets PLAY be one frame and then another, each newer than the last, flushes, and
+ * says which number is to be seen there at least.  vCPU 1 looks: anything older comes
+ * out of a TLB that the flush did not reach. */
+#define TURNS	3000
+CODE(flushes_while_another_vcpu_reads)
+	movq	$0, GPA_PLAY(%r15)
+	movq	$0, VAR(0)
+	start_vcpu_1_ 5f
+	movl	$1, %r12d
+	movq	GS(D_PLAY_ENTRY), %rbx
+1:	movl	%r12d, %eax
+	andl	$1, %eax
+	shll	$12, %eax
+	addl	$GPA_FREE, %eax
+	movq	%r12, (%r15, %rax)
+	orl	$0x67, %eax
+	movq	%rax, (%rbx)
+	xorl	%edi, %edi
+	movl	$PLAY, %esi
+	HYPERCALL(LG_HC_FLUSH_PAGE)
+	movq	%r12, VAR(0)
+	incl	%r12d
+	cmpl	$TURNS, %r12d
+	jbe	1b
+2:	cmpq	$0, VAR(1)			/* the other has seen the last one */
+	je	2b
+	PASS
+5:	movq	VAR(0), %rcx
+	movq	PLAY, %rax
+	cmpq	%rcx, %rax
+	jae	6f
+	EXPECT(%rax, %rcx)
+6:	cmpq	$TURNS, %rcx
+	jb	5b
+	movq	$1, VAR(1)
+	PASS
+
+/* vCPU 1 counts to a thousand in memory, in kernel mode, without a vCPU page. */
+CODE(starts_another_vcpu)
+	start_vcpu_1_ 1f
 	movl	$1, %edi
 	movl	$GPA_SCRATCH, %esi
 	HYPERCALL(LG_HC_VCPU_UP)
 	EXPECT(%rax, $-16)			/* EBUSY: it runs */
+	movq	$1, VAR(1)
 2:	cmpl	$1000, GPA_PLAY(%r15)
 	jne	2b
 	TELL(GPA_PLAY(%r15))
 	PASS
 1:	EXPECT(%rdi, GS(D_DIRECT))
 	EXPECT(%r15, $0)
+4:	cmpq	$0, VAR(1)
+	je	4b
 3:	lock incl GPA_PLAY(%rdi)
 	cmpl	$1000, GPA_PLAY(%rdi)
 	jne	3b
 	HYPERCALL(LG_HC_VCPU_DOWN)
 	FAIL
+
+/* Writes to an address that the launcher watches. */
+CODE(writes_to_argument)
+	movq	GS(D_ARGUMENT), %rbx
+	movl	$100, %ecx
+1:	movl	%ecx, (%rbx)
+	loop	1b
+	ON_SYSCALL(3f)
+	ENTER_USER(2f)
+2:	movl	$7, (%rbx)
+	syscall
+3:	PASS
 
 CODE(halts_for_ever)
 	SYNC
