@@ -22,7 +22,8 @@ ConsolePort::ConsolePort(boost::asio::io_context &loop, Settings settings) : loo
 {
 	if (settings_.input >= 0)
 		in_.emplace(loop, settings_.input);
-	out_.emplace(loop, settings_.output);
+	if (settings_.output >= 0)
+		out_.emplace(loop, settings_.output);
 }
 
 void ConsolePort::start(RegisterFile &registers, Console &console)
@@ -37,7 +38,7 @@ void ConsolePort::start(RegisterFile &registers, Console &console)
 std::size_t ConsolePort::write(std::span<const std::byte> bytes)
 {
 	std::scoped_lock guard{output_lock_};
-	if (output_broken_)
+	if (output_broken_ || !out_)
 		return bytes.size();
 	std::size_t room = output_limit - std::min(output_.size(), output_limit);
 	std::size_t taken = std::min(room, bytes.size());
@@ -60,10 +61,14 @@ void ConsolePort::flush()
 	boost::asio::async_write(out_->descriptor(), boost::asio::buffer(writing_),
 				 [this](boost::system::error_code error, std::size_t) {
 		if (error && error != boost::asio::error::operation_aborted) {
-			spdlog::warn("console output is lost from here: {}", error.message());
-			std::scoped_lock guard{output_lock_};
-			output_broken_ = true;
-			output_.clear();
+			spdlog::warn("output is lost from here: {}", error.message());
+			{
+				std::scoped_lock guard{output_lock_};
+				output_broken_ = true;
+				output_.clear();
+			}
+			if (settings_.broken)
+				settings_.broken();
 		}
 		flushed();
 	});
@@ -80,7 +85,7 @@ void ConsolePort::flushed()
 	if (more)
 		flush();
 	if (resume)
-		registers_->with_device([this](Transport &transport) { console_->resume_output(transport, 0); });
+		registers_->with_device([this](Transport &transport) { console_->resume_output(transport, settings_.port); });
 	if (drained_)
 		drain(std::move(drained_));
 }
@@ -88,7 +93,7 @@ void ConsolePort::flushed()
 void ConsolePort::drain(std::function<void()> done)
 {
 	// What the guest has made available without a doorbell having reached us.
-	registers_->process(Console::transmit_queue(0));
+	registers_->process(Console::transmit_queue(settings_.port));
 	bool idle;
 	{
 		std::scoped_lock guard{output_lock_};
@@ -145,9 +150,9 @@ void ConsolePort::read()
 void ConsolePort::end_of_input()
 {
 	in_.reset();
-	if (settings_.terminal)
-		return;
-	input_.assign(at_line_start_ ? 1 : 2, end_of_file);
+	at_end_ = true;
+	if (settings_.port == 0 && !settings_.terminal)
+		input_.assign(at_line_start_ ? 1 : 2, end_of_file);
 	deliver();
 }
 
@@ -157,9 +162,11 @@ void ConsolePort::deliver()
 		return;
 	if (!input_.empty())
 		registers_->with_device([this](Transport &transport) {
-			std::size_t taken = console_->input(transport, 0, input_);
+			std::size_t taken = console_->input(transport, settings_.port, input_);
 			input_.erase(input_.begin(), input_.begin() + static_cast<std::ptrdiff_t>(taken));
 		});
+	if (input_.empty() && at_end_ && settings_.port != 0)
+		registers_->with_device([this](Transport &transport) { console_->hang_up(transport, settings_.port); });
 	read();
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// The host's side of the console: stdin and stdout of the launcher, in the event loop.
+// The host's side of a port of the console: descriptors of the launcher, stdin and
+// stdout for one, in the event loop.
 //
 //     Console::process() --> write() --> output_ --> stdout
 //     Console::input() <-- deliver() <-- input_  <-- stdin
@@ -29,10 +30,12 @@ namespace lguest {
 class ConsolePort final : public ConsoleHost {
 public:
 	struct Settings {
-		int input = 0;			// descriptor, -1: none
-		int output = 1;
+		unsigned port = 0;
+		int input = -1;			// descriptors, -1: none, nowhere
+		int output = -1;
 		bool terminal = false;		// input is a terminal: watch for the escape, send no EOF
-		std::function<void()> escape;	// the user typed it
+		std::function<void()> escape{};	// the user typed it
+		std::function<void()> broken{};	// nobody reads the output any more
 	};
 
 	ConsolePort(boost::asio::io_context &loop, Settings settings);
@@ -63,6 +66,7 @@ private:
 	// input, only used by the event loop
 	std::vector<std::byte> input_;		// read, not yet taken by the guest
 	bool reading_ = false;
+	bool at_end_ = false;			// there is no more to read
 	bool at_line_start_ = true;
 	EscapeFilter escape_;
 

@@ -47,13 +47,34 @@ std::string quoted(std::string_view word)
 	return result + "'";
 }
 
+// Finds the ports by their names: there is no udev to make links.  They come up
+// some time after boot began.
+constexpr const char *find_ports = R"sh(port() {
+	tries=0
+	while [ $tries -lt 100 ]; do
+		for p in /sys/class/virtio-ports/*; do
+			[ "$(cat $p/name 2>/dev/null)" = $1 ] && echo /dev/${p##*/} && return
+		done
+		tries=$((tries + 1))
+		sleep 0.1
+	done
+	echo "lguest: no port $1" >&2
+	echo /dev/null
+}
+)sh";
+
 } // namespace
 
-std::string command_script(std::span<const std::string> command)
+std::string command_script(std::span<const std::string> command, bool terminal)
 {
-	std::string script = "#!/bin/sh\nexec";
+	std::string script = "#!/bin/sh\n";
+	if (!terminal)
+		script += find_ports;
+	script += "exec";
 	for (const std::string &word : command)
 		script += ' ' + quoted(word);
+	if (!terminal)
+		script += fmt::format(" <$(port {}) >$(port {}) 2>$(port {})", stdio_ports[0], stdio_ports[1], stdio_ports[2]);
 	return script + '\n';
 }
 
@@ -61,7 +82,7 @@ void append_command(Bytes &initrd, std::span<const std::string> command, bool te
 {
 	pad(initrd);	// an archive starts at a multiple of 4
 	append_file(initrd, "lguest", directory, "");
-	append_file(initrd, "lguest/cmd", script, command_script(command));
+	append_file(initrd, "lguest/cmd", script, command_script(command, terminal));
 	if (terminal)
 		append_file(initrd, "lguest/tty", empty_file, "");
 	append_file(initrd, "TRAILER!!!", 0, "");

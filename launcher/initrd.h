@@ -3,7 +3,9 @@
 // archive behind the first, which Linux unpacks over it.
 //
 // What guest-paravirt/initramfs/init finds there: /lguest/cmd, a shell script;
-// /lguest/tty, if the command is to have an ordinary terminal.
+// /lguest/tty, if the command is to have an ordinary terminal.  Without a terminal
+// the script gives the command ports of the console as its stdin, stdout and stderr:
+// unlike a tty they pass every byte, keep the two outputs apart, and know an end.
 #pragma once
 
 #include "file.h"
@@ -14,8 +16,11 @@
 
 namespace lguest {
 
-// The command's words, quoted for a shell, as a script that becomes the command.
-std::string command_script(std::span<const std::string> command);
+// The ports' names.
+constexpr const char *stdio_ports[] = {"lguest.stdin", "lguest.stdout", "lguest.stderr"};
+
+// A script that becomes the command.
+std::string command_script(std::span<const std::string> command, bool terminal);
 
 // Append an archive with that script to the initrd.
 void append_command(Bytes &initrd, std::span<const std::string> command, bool terminal);

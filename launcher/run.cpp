@@ -12,6 +12,7 @@
 #include "console_port.h"
 #include "device_slot.h"
 #include "error.h"
+#include "guest_files.h"
 #include "guest_ram.h"
 #include "initrd.h"
 #include "kernel_image.h"
@@ -26,8 +27,6 @@
 
 #include <cerrno>
 #include <csignal>
-#include <cstdlib>
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <unistd.h>
@@ -48,40 +47,6 @@ void write_early_text(std::span<const char> text)
 	}
 }
 
-std::string installed(const char *variable, const char *name)
-{
-	if (const char *given = std::getenv(variable); given && *given)
-		return given;
-	std::error_code error;
-	auto program = std::filesystem::read_symlink("/proc/self/exe", error);
-	auto file = program.parent_path().parent_path() / "lib/lguest" / name;
-	return std::filesystem::exists(file, error) ? file.string() : std::string{};
-}
-
-struct Files {
-	KernelImage kernel;
-	Bytes initrd;
-};
-
-Files load_files(const RunOptions &options)
-{
-	std::string kernel = options.kernel.empty() ? default_kernel() : options.kernel;
-	if (kernel.empty())
-		throw Error{"no kernel: give one with --kernel, or in the environment as LGUEST_KERNEL", exit_usage};
-	std::string initrd = options.initrd;
-	if (initrd.empty() && (options.kernel.empty() || !options.command.empty()))
-		initrd = default_initrd();
-	if (initrd.empty() && !options.command.empty())
-		throw Error{"a command needs an initrd whose init runs it: give one with --initrd", exit_usage};
-
-	Files files{load_kernel(kernel), initrd.empty() ? Bytes{} : read_file(initrd, "initrd")};
-	if (!options.command.empty())
-		append_command(files.initrd, options.command, isatty(STDIN_FILENO) && isatty(STDOUT_FILENO));
-	spdlog::debug("kernel {}: {} KiB in memory, entry {:#x}, {} bytes of relocations", kernel,
-		      (files.kernel.end - files.kernel.start) >> 10, files.kernel.entry, files.kernel.relocations.size());
-	return files;
-}
-
 Placement choose_placement(const RunOptions &options, const Module &module, const KernelImage &kernel)
 {
 	if (options.placement == PlacementMode::none)
@@ -96,14 +61,6 @@ Placement choose_placement(const RunOptions &options, const Module &module, cons
 		      result.placement.text_offset, result.placement.page_offset_base, result.placement.vmalloc_base,
 		      result.placement.vmemmap_base, result.placement.modules_vaddr, result.placement.fixmap_top);
 	return result.placement;
-}
-
-std::string command_line_for(const RunOptions &options)
-{
-	std::string line = options.append;
-	if (line.find("console=") == std::string::npos)
-		line = line.empty() ? "console=lg0" : "console=lg0 " + line;
-	return line;
 }
 
 // Where a vCPU was when it ended: the first question about a guest that hangs.
@@ -123,6 +80,9 @@ public:
 	Outcome run();
 
 private:
+	void make_console();
+	ConsolePort &add_port(ConsolePort::Settings settings);
+	void drain(std::size_t port);
 	void watch_signals();
 	void watch_resizes();
 	void end(Outcome outcome);
@@ -138,7 +98,7 @@ private:
 	std::optional<Vm> vm_;
 	Bus bus_;
 	std::optional<RawTerminal> raw_;
-	std::optional<ConsolePort> port_;
+	std::vector<std::unique_ptr<ConsolePort>> ports_;	// by number
 	std::optional<Console> console_;
 	std::optional<DeviceSlot> console_slot_;
 	std::vector<std::unique_ptr<Vcpu>> vcpus_;
@@ -148,12 +108,14 @@ private:
 
 Machine::Machine(const RunOptions &options) : options_{options}
 {
-	Files files = load_files(options);
+	GuestFiles files = load_files(options);
+	spdlog::debug("kernel: {} KiB in memory, entry {:#x}, {} bytes of relocations",
+		      (files.kernel.end - files.kernel.start) >> 10, files.kernel.entry, files.kernel.relocations.size());
 	ram_.emplace(options.memory);
 	memory_.emplace(ram_->bytes());
 	module_.emplace();
 
-	BootRequest request{files.kernel, files.initrd, command_line_for(options), {}, options.cpus};
+	BootRequest request{files.kernel, files.initrd, files.command_line, {}, options.cpus};
 	request.placement = choose_placement(options, *module_, files.kernel);
 	lg_regs registers = prepare_boot(*memory_, request);
 
@@ -163,23 +125,45 @@ Machine::Machine(const RunOptions &options) : options_{options}
 		vcpus_.push_back(std::make_unique<Vcpu>(vm_->create_vcpu(index)));
 	vcpus_.front()->set_registers(registers);
 
-	ConsolePort::Settings settings;
-	settings.terminal = isatty(STDIN_FILENO);
-	if (settings.terminal && !RawTerminal::usable(STDIN_FILENO))
-		settings.input = -1;	// in the background: reading would stop us
-	settings.escape = [this] { end({Outcome::Kind::interrupted, 0, {}}); };
-	bool interactive = settings.terminal && settings.input >= 0;
-	port_.emplace(loop_, std::move(settings));
-	console_.emplace(*port_);
-	console_slot_.emplace(loop_, *memory_, *console_, bus_, &*vm_, "console");
-	if (auto size = terminal_size(STDOUT_FILENO))
-		console_->set_initial_size(size->columns, size->rows);
+	make_console();
 	watch_signals();
+}
+
+ConsolePort &Machine::add_port(ConsolePort::Settings settings)
+{
+	settings.port = static_cast<unsigned>(ports_.size());
+	ports_.push_back(std::make_unique<ConsolePort>(loop_, std::move(settings)));
+	return *ports_.back();
+}
+
+void Machine::make_console()
+{
+	bool ports = command_has_ports(options_);
+	bool interactive = !ports && RawTerminal::usable(STDIN_FILENO);
+	ConsolePort::Settings settings;
+	settings.output = ports ? STDERR_FILENO : STDOUT_FILENO;
+	settings.terminal = interactive;
+	// A terminal of which we are in the background is not to be read: that would stop us.
+	if (!ports && (interactive || !isatty(STDIN_FILENO)))
+		settings.input = STDIN_FILENO;
+	settings.escape = [this] { end({Outcome::Kind::interrupted, 0, {}}); };
+	console_.emplace(add_port(std::move(settings)));
+	if (ports) {
+		console_->add_port(add_port({.input = STDIN_FILENO}), stdio_ports[0]);
+		// What ends a process that writes to nobody ends the command with its guest.
+		auto broken = [this] { end({Outcome::Kind::interrupted, 128 + SIGPIPE, {}}); };
+		console_->add_port(add_port({.output = STDOUT_FILENO, .broken = broken}), stdio_ports[1]);
+		console_->add_port(add_port({.output = STDERR_FILENO}), stdio_ports[2]);
+	}
+	console_slot_.emplace(loop_, *memory_, *console_, bus_, &*vm_, "console");
+	if (auto size = terminal_size(STDOUT_FILENO); size && !ports)
+		console_->set_initial_size(size->columns, size->rows);
 	if (interactive) {
 		spdlog::info("Ctrl-] x ends the guest");
 		raw_.emplace(STDIN_FILENO);
 	}
-	port_->start(console_slot_->registers(), *console_);
+	for (auto &port : ports_)
+		port->start(console_slot_->registers(), *console_);
 }
 
 void Machine::watch_signals()
@@ -204,7 +188,7 @@ void Machine::watch_resizes()
 		if (error)
 			return;
 		if (auto size = terminal_size(STDOUT_FILENO))
-			port_->resize(*size);
+			ports_.front()->resize(*size);
 		watch_resizes();
 	});
 }
@@ -216,7 +200,16 @@ void Machine::end(Outcome outcome)
 	outcome_ = std::move(outcome);
 	for (auto &thread : threads_)
 		thread->stop();
-	port_->drain([this] { loop_.stop(); });
+	drain(0);
+}
+
+// All that the guest has sent goes out before the launcher ends.
+void Machine::drain(std::size_t port)
+{
+	if (port == ports_.size())
+		loop_.stop();
+	else
+		ports_[port]->drain([this, port] { drain(port + 1); });
 }
 
 Outcome Machine::run()
@@ -260,9 +253,6 @@ void Machine::report() const
 }
 
 } // namespace
-
-std::string default_kernel() { return installed("LGUEST_KERNEL", "vmlinux"); }
-std::string default_initrd() { return installed("LGUEST_INITRD", "initramfs.cpio"); }
 
 Outcome run_guest(const RunOptions &options)
 {

@@ -13,9 +13,4 @@ namespace lguest {
 // reboot: the caller is to start over.  Throws Error if the guest cannot be started.
 Outcome run_guest(const RunOptions &options);
 
-// Where kernel and initrd come from if the command line does not say: environment
-// LGUEST_KERNEL and LGUEST_INITRD, else the installed ones.  "" for no such file.
-std::string default_kernel();
-std::string default_initrd();
-
 } // namespace lguest

@@ -178,6 +178,14 @@ std::size_t Console::input(Transport &transport, unsigned port, std::span<const 
 	return done;
 }
 
+void Console::hang_up(Transport &transport, unsigned port)
+{
+	if (!multiport_ || !ports_[port].guest_open)
+		return;
+	ports_[port].to_tell |= 1u << close;
+	tell(transport);
+}
+
 // --- ports -------------------------------------------------------------------
 
 void Console::set_initial_size(std::uint16_t columns, std::uint16_t rows)
@@ -275,9 +283,9 @@ std::vector<std::byte> Console::message(unsigned port, unsigned what) const
 {
 	constexpr std::uint16_t events[messages] = {VIRTIO_CONSOLE_PORT_ADD, VIRTIO_CONSOLE_CONSOLE_PORT,
 						    VIRTIO_CONSOLE_PORT_NAME, VIRTIO_CONSOLE_PORT_OPEN,
-						    VIRTIO_CONSOLE_RESIZE};
+						    VIRTIO_CONSOLE_RESIZE, VIRTIO_CONSOLE_PORT_OPEN};
 	std::vector<std::byte> bytes;
-	append(bytes, virtio_console_control{port, events[what], 1});
+	append(bytes, virtio_console_control{port, events[what], what != close});
 	if (what == name)
 		for (char character : ports_[port].name)
 			append(bytes, character);

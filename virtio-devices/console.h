@@ -63,6 +63,9 @@ public:
 	// Bytes for the guest; returns how many it had room for.  If not all of them,
 	// ConsoleHost::input_wanted() will follow.
 	std::size_t input(Transport &transport, unsigned port, std::span<const std::byte> bytes);
+	// The host has no more input: the guest reads what there is, then the end of file.
+	// Only for ports other than the console, which has no such thing.
+	void hang_up(Transport &transport, unsigned port);
 	// The host accepts output again.
 	void resume_output(Transport &transport, unsigned port);
 	// The size of the terminal, in characters.
@@ -72,7 +75,7 @@ public:
 
 private:
 	// What the guest has yet to be told about a port; sent in this order.
-	enum Message : unsigned { add, console_port, name, open, size, messages };
+	enum Message : unsigned { add, console_port, name, open, size, close, messages };
 
 	struct Port {
 		ConsoleHost *host;

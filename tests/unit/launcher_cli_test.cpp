@@ -117,8 +117,9 @@ TEST(CommandLine, Help)
 
 TEST(Command, IsQuoted)
 {
-	EXPECT_EQ(command_script(std::vector<std::string>{"echo", "a b", "it's", "", "$x"}),
-		  "#!/bin/sh\nexec 'echo' 'a b' 'it'\\''s' '' '$x'\n");
+	std::vector<std::string> command{"echo", "a b", "it's", "", "$x"};
+	EXPECT_EQ(command_script(command, true), "#!/bin/sh\nexec 'echo' 'a b' 'it'\\''s' '' '$x'\n");
+	EXPECT_NE(command_script(command, false).find("exec 'echo' 'a b' 'it'\\''s' '' '$x' <$(port lguest.stdin)"), std::string::npos);
 }
 
 TEST(Command, IsAnArchiveBehindTheInitrd)

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// What a guest is made of, found and loaded: kernel, initrd, command line.
+// run.cpp asks for it; no module is needed for it.
+#pragma once
+
+#include "kernel_image.h"
+#include "options.h"
+
+#include <string>
+
+namespace lguest {
+
+struct GuestFiles {
+	KernelImage kernel;
+	Bytes initrd;			// with the command, if there is one
+	std::string command_line;
+};
+
+// Throws Error.
+GuestFiles load_files(const RunOptions &options);
+
+// Whether the command's stdin, stdout and stderr are ports of their own: if there is
+// one, and its user is not at a terminal.
+bool command_has_ports(const RunOptions &options);
+
+// Where kernel and initrd come from if the command line does not say: environment
+// LGUEST_KERNEL and LGUEST_INITRD, else the installed ones.  "" for no such file.
+std::string default_kernel();
+std::string default_initrd();
+
+} // namespace lguest
