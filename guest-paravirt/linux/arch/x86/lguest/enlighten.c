@@ -359,9 +359,33 @@ static void lguest_load_tls(struct thread_struct *t, unsigned int cpu)
 	}
 }
 
+/*
+ * In a context switch the mm comes first, while selectors of the previous task's LDT
+ * are still loaded: the new LDT waits until switch_to() has saved them.
+ */
 static void lguest_set_ldt(const void *addr, unsigned int entries)
 {
+	if (this_cpu_read(lguest_cpu.switching)) {
+		this_cpu_write(lguest_cpu.ldt, addr);
+		this_cpu_write(lguest_cpu.ldt_entries, entries);
+		this_cpu_write(lguest_cpu.ldt_changed, true);
+		return;
+	}
 	lg_hypercall(LG_HC_SET_LDT, (unsigned long)addr, entries, 0);
+}
+
+static void lguest_start_context_switch(struct task_struct *prev)
+{
+	this_cpu_write(lguest_cpu.switching, true);
+}
+
+static void lguest_end_context_switch(struct task_struct *next)
+{
+	this_cpu_write(lguest_cpu.switching, false);
+	if (!this_cpu_read(lguest_cpu.ldt_changed))
+		return;
+	this_cpu_write(lguest_cpu.ldt_changed, false);
+	lguest_set_ldt(this_cpu_read(lguest_cpu.ldt), this_cpu_read(lguest_cpu.ldt_entries));
 }
 
 static void lguest_write_gdt_entry(struct desc_struct *gdt, int entry,
@@ -449,8 +473,8 @@ static const typeof(pv_ops.cpu) lguest_cpu_ops __initconst = {
 	.invalidate_io_bitmap	= native_tss_invalidate_io_bitmap,
 	.update_io_bitmap	= native_tss_update_io_bitmap,
 #endif
-	.start_context_switch	= paravirt_nop,
-	.end_context_switch	= paravirt_nop,
+	.start_context_switch	= lguest_start_context_switch,
+	.end_context_switch	= lguest_end_context_switch,
 };
 
 static void __init lguest_arch_setup(void)

@@ -50,6 +50,9 @@ struct lguest_cpu {
 	unsigned long cr0, cr3, cr4;
 	unsigned long dr[8];
 	u64 tls[3];			/* what the host has, so as to tell it changes only */
+	bool switching, ldt_changed;	/* a new LDT waits for the end of the context switch */
+	unsigned int ldt_entries;
+	const void *ldt;
 } __aligned(64);
 
 DECLARE_PER_CPU_PAGE_ALIGNED(struct lg_vcpu_page, lguest_vcpu_page);
