@@ -395,10 +395,14 @@ TEST(another_process_is_refused)
 	if (fork() == 0) {
 		lg_regs regs;
 		lg_stats stats;
+		lg_interrupt interrupt{0, 0x77};
 
+		/* Watching is all right. */
 		_exit(ioctl(guest.vcpu(), LG_RUN) == -1 && errno == EIO &&
 		      ioctl(guest.vcpu(), LG_GET_REGS, &regs) == -1 && errno == EIO &&
-		      ioctl(guest.vm(), LG_GET_STATS, &stats) == -1 && errno == EIO ? 0 : 1);
+		      ioctl(guest.vm(), LG_INTERRUPT, &interrupt) == -1 && errno == EIO &&
+		      ioctl(guest.vm(), LG_CREATE_VCPU, 1) == -1 && errno == EIO &&
+		      ioctl(guest.vm(), LG_GET_STATS, &stats) == 0 ? 0 : 1);
 	}
 	wait(&status);
 	EXPECT_EQ(status, 0);

@@ -13,6 +13,17 @@
 #define MSR_SPEC_CTRL	0x48
 #define MSR_APIC_BASE	0x1b
 
+	/* Where the host has XSAVE off, it is off for guests: XSETBV is #UD. */
+	.macro needs_xsave_
+	movl	$1, %eax
+	cpuid
+	btl	$27, %ecx			/* OSXSAVE */
+	jc	.Lhas_xsave\@
+	PASS
+.Lhas_xsave\@:
+	.endm
+#define NEEDS_XSAVE	needs_xsave_
+
 	/* #GP in user mode, RIP at the instruction; registers of use: RAX 0, RCX 0, RDX 0. */
 #define USER_FAULTS(name, ...)			\
 PAYLOAD(user_##name);				\
@@ -55,7 +66,6 @@ USER_FAULTS(invd, invd)
 USER_FAULTS(clts, clts)
 USER_FAULTS(swapgs, swapgs)
 USER_FAULTS(sysretq, sysretq)
-USER_FAULTS(xsetbv, xsetbv)
 USER_FAULTS(lmsw, lmsw %ax)
 
 	/* #GP in kernel mode, too. */
@@ -89,9 +99,9 @@ KERNEL_FAULTS(wrmsr_spec_ctrl, movl $MSR_SPEC_CTRL, %ecx; wrmsr)
 KERNEL_FAULTS(wrmsr_efer, movl $MSR_EFER, %ecx; wrmsr)
 KERNEL_FAULTS(wrmsr_noncanonical_fs_base, movl $MSR_FS_BASE, %ecx; movl $0x8000, %edx; wrmsr)
 KERNEL_FAULTS(wrmsr_noncanonical_gs_base, movl $MSR_GS_BASE, %ecx; movl $0x8000, %edx; wrmsr)
-KERNEL_FAULTS(xsetbv_of_nothing, xorl %ecx, %ecx; xorl %eax, %eax; xsetbv)
-KERNEL_FAULTS(xsetbv_of_everything, xorl %ecx, %ecx; movl $-1, %eax; movl %eax, %edx; xsetbv)
-KERNEL_FAULTS(xsetbv_of_another_register, movl $1, %ecx; movl $7, %eax; xsetbv)
+KERNEL_FAULTS(xsetbv_of_nothing, NEEDS_XSAVE; xorl %ecx, %ecx; xorl %eax, %eax; xsetbv)
+KERNEL_FAULTS(xsetbv_of_everything, NEEDS_XSAVE; xorl %ecx, %ecx; movl $-1, %eax; movl %eax, %edx; xsetbv)
+KERNEL_FAULTS(xsetbv_of_another_register, NEEDS_XSAVE; movl $1, %ecx; movl $7, %eax; xsetbv)
 
 PAYLOAD(kernel_far_return_to_kernel_cs)
 	ON_KERNEL(9f)
@@ -231,7 +241,20 @@ PAYLOAD(kernel_cache_and_task_switch_instructions_do_nothing)
 	PASS
 
 /* What XGETBV says may be set again, and nothing changes. */
+PAYLOAD(user_xsetbv)
+	NEEDS_XSAVE
+	ON_USER(9f)
+	ENTER_USER(1f)
+1:	xorl	%ecx, %ecx
+	xgetbv
+2:	xsetbv
+	FAIL
+9:	EXPECT_EVENT(GP, 0)
+	EXPECT_USER_RIP(2b)
+	PASS
+
 PAYLOAD(kernel_xsetbv_of_what_is)
+	NEEDS_XSAVE
 	xorl	%ecx, %ecx
 	xgetbv
 	xsetbv

@@ -290,12 +290,12 @@ PAYLOAD(protection_keys_of_a_user_program)
 	ENTER_USER(1f)
 1:	xorl	%ecx, %ecx
 	xorl	%edx, %edx
-	movl	$0xfffffffc, %eax
+	movl	$0x55555554, %eax
 	wrpkru				/* #UD where the host has none */
 	movl	$0x77, USER_DATA
-	orl	$-1, %eax
+	movl	$0x55555555, %eax		/* not even a stack */
 	xorl	%ecx, %ecx
-	wrpkru				/* not even a stack from here */
+	wrpkru
 	syscall
 8:	movl	$0x78, PLAY
 	EXPECT32(PLAY, $0x78)
