@@ -19,7 +19,7 @@ enum class PlacementMode {
 struct RunOptions {
 	std::uint64_t memory = 256ull << 20;	// bytes, a multiple of 2 MiB
 	std::string kernel;			// file; empty: the installed one
-	std::string initrd;			// file; empty: none, or the installed one with the installed kernel
+	std::string initrd;			// file; empty: none, or the installed one with the installed kernel or a command
 	std::string append;			// kernel command line
 	std::string name;			// empty: none
 	unsigned cpus = 1;

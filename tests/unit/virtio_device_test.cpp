@@ -336,6 +336,16 @@ TEST(ConsolePorts, ComeUpAsAgreed)
 	EXPECT_EQ(other.output, "to port 1");
 	EXPECT_EQ(terminal.output, "");
 
+	// The end of file waits until the guest has opened the port.
+	auto hang_up = [&] { registers.with_device([&](Transport &transport) { console.hang_up(transport, 1); }); };
+	hang_up();
+	EXPECT_EQ(told(), std::vector<Told>{});
+	say(1, VIRTIO_CONSOLE_PORT_OPEN, 1);
+	hang_up();
+	auto last = guest.load<virtio_console_control>(buffers.at(seen).address(0));
+	EXPECT_EQ(told(), (std::vector<Told>{{1, VIRTIO_CONSOLE_PORT_OPEN, ""}}));
+	EXPECT_EQ(last.value, 0);
+
 	say(77, VIRTIO_CONSOLE_PORT_READY, 1);
 	say(0, 999, 1);
 	EXPECT_FALSE(driver.needs_reset());
