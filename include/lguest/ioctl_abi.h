@@ -145,7 +145,8 @@ struct lg_regs {
 #define LG_SET_REGS		_IOW(LG_IOC, 0x21, struct lg_regs)
 
 /* Run until there is something for the launcher to do; see struct lg_run.
- * EINTR: a signal is pending, or immediate_exit was set. */
+ * EINTR: a signal is pending, immediate_exit was set, or the thread has other work to
+ * do on its way to user space (restartable sequences, for one): call again. */
 #define LG_RUN			_IO(LG_IOC, 0x22)
 
 /* The run page: mmap one page at offset 0 of the vCPU fd, shared. */
