@@ -263,8 +263,8 @@ struct lg_vcpu_start {
  * multiple of 1 GiB, so RSI tells both.  CR3 holds tables the launcher built in
  * guest memory (inside [tables_start, tables_end), the root at tables_start), all
  * entries writable, executable and U=1:
- *   kernel image:  KERNEL_MAP (0xffffffff80000000) + x -> phys_base + x, 1 GiB or
- *                  as much as there is memory
+ *   kernel image:  KERNEL_MAP (0xffffffff80000000) + x -> phys_base + x, at least
+ *                  the image; unmoved, 1 GiB or as much as there is memory
  *   direct map:    page_offset_base + x -> x, all memory
  * both with 2 MiB pages.
  */
