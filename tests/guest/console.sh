@@ -28,7 +28,7 @@ closed_output() {
 
 check 'exit status 255'                     expect 255 '' guest -- 'exit 255'
 check 'exit status of a missing command'    expect 127 '*not found' guest -- 'no-such-command'
-check 'death by signal as a shell tells it' expect 143 '' guest -- 'sh -c "kill \$\$"; exit $?'
+check 'death by signal as a shell tells it' expect 143 Terminated guest -- 'sh -c "kill \$\$"; exit $?'
 check '256 KiB of any bytes come out exact' output_is_exact
 check '20000 lines go in'                   input_arrives
 check 'lines go in and come out, then ^D'   both_ways

@@ -24,9 +24,9 @@ for name in '$ONLY'; do
 	status=$?
 	[ $status -le 1 ] || echo "not ok $name: ended with status $status"
 done
-dmesg | grep -E "WARNING|BUG|Oops|Call Trace|INFO: |rcu:.*stall|unchecked MSR|general protection|double fault" &&
+dmesg | grep -E "WARNING|BUG|Oops|Call Trace|INFO: |rcu:.*stall|unchecked MSR|general protection fault[:,]|double fault" &&
 	echo "not ok the guest kernel has nothing to complain about" || echo "ok the guest kernel has nothing to complain about"
-modules=$(find /lib/modules -name "*.ko*" | sed "s|.*/||; s|\.ko.*||")
+modules=$(find /lib/modules -name "*.ko*" 2>/dev/null | sed "s|.*/||; s|\.ko.*||")
 if [ -n "$modules" ]; then
 	for module in $modules; do
 		modprobe $module && modprobe -r $module || echo "$module does not load and unload"

@@ -8,7 +8,6 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
-#include <sys/utsname.h>
 #include <vector>
 
 using test::spawn, test::wait_for;
@@ -157,9 +156,7 @@ TEST("/proc/cpuinfo: what a guest may use, and nothing it may not")
 	for (const char *needed : {"fpu", "tsc", "cx8", "fxsr", "sse", "sse2", "syscall", "nx", "lm", "constant_tsc"})
 		if (flags.find(std::string(" ") + needed + ' ') == std::string::npos)
 			printf("# missing: %s\n", needed), EXPECT(!strcmp(needed, "constant_tsc"));
-	utsname name;
-	uname(&name);
-	if (strstr(name.release, "lguest")) {
+	if (test::in_lguest()) {
 		for (const char *hidden : {"vmx", "svm", "pku", "ospke", "smap", "smep", "umip", "rdpid", "mtrr", "xsaves", "la57",
 					   "ibrs_enhanced", "user_shstk", "invpcid", "monitor"})
 			if (flags.find(std::string(" ") + hidden + ' ') != std::string::npos)

@@ -21,6 +21,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -88,6 +89,12 @@ inline int wait_for(pid_t pid)
 		if (errno != EINTR)
 			return -1000;
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+inline bool in_lguest()
+{
+	utsname name;
+	return uname(&name) == 0 && strstr(name.release, "lguest");
 }
 
 inline int run_case(const Case &c)

@@ -45,7 +45,7 @@ static void overwrite_tables(void)
 	}
 }
 
-static void load_cr3(unsigned long value)
+static void switch_to_table(unsigned long value)
 {
 	asm volatile("mov %0, %%cr3" :: "r"(value) : "memory");
 }
@@ -75,7 +75,7 @@ static int __init misbehave_init(void)
 	if (!strcmp(how, "tables"))
 		overwrite_tables();
 	if (!strcmp(how, "cr3"))
-		load_cr3(0x7ffffff000);
+		switch_to_table(0x7ffffff000);
 	if (!strcmp(how, "calls"))
 		call_at_random();
 	return 0;
