@@ -224,18 +224,64 @@ TEST(vm_file_closed_while_the_guest_runs)
 	EXPECT_EQ(exit.reason, LG_EXIT_SHUTDOWN);
 }
 
+static long long available_memory()
+{
+	std::ifstream file("/proc/meminfo");
+	std::string name, unit;
+	long long kilobytes;
+
+	while (file >> name >> kilobytes >> unit)
+		if (name == "MemAvailable:")
+			return kilobytes * 1024;
+	throw Failure("no MemAvailable");
+}
+
+/* What a VM takes it gives back.  Two pages for each are what shows for certain. */
 TEST_WITHIN(a_thousand_vms_come_and_go, 120)
 {
+	long long before = available_memory();
+
 	for (int i = 0; i < 1000; i++) {
 		Fd device = open_device();
 		Fd vm(check_system(ioctl(device.get(), LG_CREATE_VM), "LG_CREATE_VM"));
 		Fd vcpu(check_system(ioctl(vm.get(), LG_CREATE_VCPU, i % LG_MAX_VCPUS), "LG_CREATE_VCPU"));
 	}
-	for (int i = 0; i < 30; i++) {
+	for (int i = 0; i < 60; i++) {
 		Guest guest;
 
 		EXPECT_EQ(guest.start_at(just_passes).run().reason, LG_EXIT_SHUTDOWN);
 	}
+	EXPECT(before - available_memory() < 8 << 20);
+}
+
+static void module_is_held()
+{
+	EXPECT_EQ(syscall(SYS_delete_module, "lg", O_NONBLOCK), -1ull);
+	EXPECT(errno == EAGAIN || errno == EBUSY);
+}
+
+/* As long as anything of a VM is open. */
+TEST(module_cannot_be_unloaded_under_a_vm)
+{
+	Fd device = open_device();
+
+	module_is_held();
+
+	Fd vm(check_system(ioctl(device.get(), LG_CREATE_VM), "LG_CREATE_VM"));
+
+	device.reset();
+	module_is_held();
+
+	Fd vcpu(check_system(ioctl(vm.get(), LG_CREATE_VCPU, 0), "LG_CREATE_VCPU"));
+
+	vm.reset();
+	module_is_held();
+
+	void *page = mmap(nullptr, kPage, PROT_READ, MAP_SHARED, vcpu.get(), 0);
+
+	check_system(page == MAP_FAILED ? -1 : 0, "mmap");
+	vcpu.reset();
+	module_is_held();
 }
 
 TEST(two_guests_in_two_processes)

@@ -371,6 +371,105 @@ PAYLOAD(load_root_with_noflush_bit)
 	KERNEL_ACCESS(0, movl PLAY, %eax)
 	PASS
 
+#define LOAD_ROOT_NOFLUSH(from)	movq from, %rdi; btsq $63, %rdi; HYPERCALL(LG_HC_LOAD_ROOT); EXPECT(%rax, $0)
+
+	/* The root that is not loaded is flushed, and comes back without a flush of its
+	 * own, as PCIDs allow: nothing old is left in it. */
+#define FLUSHED_FROM_AFAR(name, ...)		\
+PAYLOAD(name);					\
+	movl	$1, PLAY;			\
+	movl	$2, GPA_FREE(%r15);		\
+	LOAD_ROOT_NOFLUSH(GS(D_OTHER_ROOT));	\
+	PLAY_ENTRY(1, %rbx);			\
+	movq	$(GPA_FREE | USER_BITS), (%rbx);	\
+	movq	GS(D_ROOT), %rdi;		\
+	__VA_ARGS__;				\
+	EXPECT(%rax, $0);			\
+	LOAD_ROOT_NOFLUSH(GS(D_ROOT));		\
+	EXPECT32(PLAY, $2);			\
+	PASS
+
+FLUSHED_FROM_AFAR(flush_page_of_a_root_not_loaded, movl $PLAY, %esi; HYPERCALL(LG_HC_FLUSH_PAGE))
+FLUSHED_FROM_AFAR(flush_range_of_a_root_not_loaded, movl $PLAY, %esi; movl $(PLAY + 0x2000), %edx;
+	HYPERCALL(LG_HC_FLUSH_RANGE))
+FLUSHED_FROM_AFAR(flush_mm_of_a_root_not_loaded, HYPERCALL(LG_HC_FLUSH_MM))
+FLUSHED_FROM_AFAR(flush_all_roots_loaded_or_not, HYPERCALL(LG_HC_FLUSH_ALL))
+
+/* A kernel page changes while another root is loaded; flushed once, it has changed for all. */
+PAYLOAD(kernel_page_changed_under_another_root)
+	KPLAY_ENTRY(1, %rbx)
+	movq	%r15, %r14
+	addq	$KPLAY, %r14
+	movl	$1, (%r14)
+	movl	$2, GPA_FREE(%r15)
+	LOAD_ROOT_NOFLUSH(GS(D_OTHER_ROOT))
+	EXPECT32((%r14), $1)
+	movq	$(GPA_FREE | P | W | A | D), (%rbx)
+	xorl	%edi, %edi
+	movq	%r14, %rsi
+	leaq	0x1000(%r14), %rdx
+	HYPERCALL(LG_HC_FLUSH_RANGE)
+	EXPECT32((%r14), $2)
+	LOAD_ROOT_NOFLUSH(GS(D_ROOT))
+	EXPECT32((%r14), $2)
+	PASS
+
+/* A whole table of the kernel half is exchanged, as vmalloc does with huge pages. */
+PAYLOAD(kernel_table_exchanged_under_another_root)
+	KPLAY_ENTRY(2, %rbx)
+	movq	%r15, %r14
+	addq	$KPLAY, %r14
+	movl	$1, (%r14)
+	movl	$2, GPA_FREE(%r15)
+	LOAD_ROOT_NOFLUSH(GS(D_OTHER_ROOT))
+	movq	(%rbx), %r12
+	movq	$(GPA_FREE | P | W | PS), (%rbx)
+	xorl	%edi, %edi
+	movq	%r14, %rsi
+	HYPERCALL(LG_HC_FLUSH_PAGE)
+	LOAD_ROOT_NOFLUSH(GS(D_ROOT))
+	EXPECT32((%r14), $2)
+	movq	%r12, (%rbx)
+	xorl	%edi, %edi
+	movq	%r14, %rsi
+	leaq	0x200000(%r14), %rdx
+	HYPERCALL(LG_HC_FLUSH_RANGE)
+	EXPECT32((%r14), $1)
+	LOAD_ROOT_NOFLUSH(GS(D_OTHER_ROOT))
+	EXPECT32((%r14), $1)
+	PASS
+
+/* A process ends, and its root frame becomes that of another. */
+PAYLOAD(root_frame_is_used_again)
+	LOAD_ROOT(GS(D_OTHER_ROOT))
+	movl	USER_DATA, %eax
+	LOAD_ROOT(GS(D_ROOT))
+	movq	GS(D_OTHER_ROOT), %rdi
+	HYPERCALL(LG_HC_RELEASE_TABLE)
+	movq	GS(D_OTHER_ROOT), %rbx
+	addq	%r15, %rbx
+	PLAY_ENTRY(4, %rax)
+	movq	(%rax), %rax
+	movq	%rax, (%rbx)			/* now with PLAY */
+	movl	$3, PLAY
+	LOAD_ROOT(GS(D_OTHER_ROOT))
+	EXPECT32(PLAY, $3)
+	PASS
+
+/* Releasing what is in use, or no table at all, is only a hint. */
+PAYLOAD(release_of_tables_in_use)
+	movl	$4, PLAY
+	movq	GS(D_ROOT), %rdi
+	HYPERCALL(LG_HC_RELEASE_TABLE)
+	.irp	level, 1, 2, 3, 4
+	PLAY_ENTRY(\level, %rdi)
+	subq	%r15, %rdi
+	andq	$~0xfff, %rdi
+	HYPERCALL(LG_HC_RELEASE_TABLE)
+	.endr
+	EXPECT32(PLAY, $4)
+	PASS
+
 PAYLOAD(load_root_outside_memory)
 	.irp	root, MEMORY_SIZE, 0xfffffffff000, 0x10000000000, 0x7ffffffffffff000, -1
 	movabsq	$\root, %rdi
