@@ -13,13 +13,16 @@
 static char *how = "none";
 module_param(how, charp, 0);
 
-static noinline int deeper(int n)
+/* Through a pointer, so that the compiler does not see where it leads. */
+static int deeper(int n);
+static int (*volatile go_deeper)(int) = deeper;
+
+static int deeper(int n)
 {
 	volatile char room[512];
 
 	room[0] = n;
-	barrier();
-	return deeper(n + 1) + room[0];
+	return go_deeper(n + 1) + room[0];
 }
 
 static void spin(void)
@@ -69,7 +72,7 @@ static int __init misbehave_init(void)
 {
 	pr_info("misbehave: %s\n", how);
 	if (!strcmp(how, "stack"))
-		return deeper(0);
+		return go_deeper(0);
 	if (!strcmp(how, "spin"))
 		spin();
 	if (!strcmp(how, "tables"))
