@@ -7,7 +7,7 @@
 . "$(dirname "$0")/lib.sh"
 
 payloads=$root/build/tests/payloads/run-payloads
-small=$("$payloads" --list 2>/dev/null | head -n 1)
+small='syscall_*'		# a few that take no time
 
 settle() {
 	sync
@@ -29,8 +29,7 @@ cycles() {
 	local i
 	for i in $(seq "$1"); do
 		insmod "$LGUEST_MODULE" || return
-		# shellcheck disable=SC2086  # none or one
-		"$payloads" $small >"$work/payload" 2>&1 || { cat "$work/payload"; return 1; }
+		"$payloads" "$small" >"$work/payload" 2>&1 || { cat "$work/payload"; return 1; }
 		if [ $((i % 33)) = 0 ]; then
 			guest -m 128M -- true || { tail "$guest_log"; return 1; }
 		fi
