@@ -15,7 +15,7 @@ echo +memory >/sys/fs/cgroup/cgroup.subtree_control && mkdir -p $group || { echo
 
 WITH=$root/build/tests/guest/memory
 squeeze() {
-	start squeezed -m 256M -- 'cd /tmp; head -c 24M /dev/urandom >one; cp one two; echo ready
+	start squeezed -m 256M -- 'cd /tmp; dd if=/dev/urandom of=one bs=1M count=24 2>/dev/null; cp one two; echo ready
 		for i in 1 2 3; do cmp one two || exit 4; cat one two >/dev/null; done
 		'"$WITH"' generations && '"$WITH"' "ten processes" && '"$WITH"' 64 && cmp one two && echo whole; exit $?'
 	echo $pid >$group/cgroup.procs

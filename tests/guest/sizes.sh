@@ -6,11 +6,12 @@
 # test: mem = 7G
 . "$(dirname "$0")/lib.sh"
 
+# refused SIZE WORD: in one line with that word
 refused() {
 	local status=0
 	guest -m "$1" -- true || status=$?
 	cat "$guest_log"
-	{ [ $status = 1 ] || [ $status = 2 ]; } && [ "$(wc -l <"$guest_log")" = 1 ] && grep -qi memory "$guest_log"
+	{ [ $status = 1 ] || [ $status = 2 ]; } && [ "$(wc -l <"$guest_log")" = 1 ] && grep -qi "$2" "$guest_log"
 }
 # has SIZE MINIMUM-KB MAXIMUM-KB
 has() {
@@ -22,13 +23,13 @@ has() {
 # A guest of 4 GiB that fills 1 GiB of it, in two files that are compared.
 fills() {
 	guest -m 4G -- 'mount -o remount,size=3G /tmp && cd /tmp || exit 3
-		head -c 16M /dev/urandom >piece || exit 4
+		dd if=/dev/urandom of=piece bs=1M count=16 2>/dev/null || exit 4
 		for i in $(seq 32); do cat piece >>one; done || exit 5
 		cp one two && sync && echo 3 >/proc/sys/vm/drop_caches && cmp one two && [ $(stat -c %s two) = 536870912 ]'
 }
 
-check '16 MiB are refused, in one line that says why'	refused 16M
-check 'nonsense is refused'				refused 12x
+check '16 MiB are refused, in one line that says why'	refused 16M memory
+check 'nonsense is refused'				refused 12x size
 check '64 MiB boot'					has 64M 30000 65536
 check '100 MiB, no power of two'			has 100M 60000 102400
 check '4 GiB boot'					has 4G 3900000 4194304

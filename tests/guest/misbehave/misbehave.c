@@ -9,6 +9,7 @@
 #include <linux/random.h>
 #include <linux/sched.h>
 #include <linux/vmalloc.h>
+#include <asm/special_insns.h>
 
 static char *how = "none";
 module_param(how, charp, 0);
@@ -48,11 +49,6 @@ static void overwrite_tables(void)
 	}
 }
 
-static void switch_to_table(unsigned long value)
-{
-	asm volatile("mov %0, %%cr3" :: "r"(value) : "memory");
-}
-
 /* Random numbers, but not those that end the guest in an orderly way, or never return. */
 static void call_at_random(void)
 {
@@ -78,7 +74,7 @@ static int __init misbehave_init(void)
 	if (!strcmp(how, "tables"))
 		overwrite_tables();
 	if (!strcmp(how, "cr3"))
-		switch_to_table(0x7ffffff000);
+		write_cr3(0x7ffffff000);
 	if (!strcmp(how, "calls"))
 		call_at_random();
 	return 0;
