@@ -32,12 +32,12 @@ guest() {
 }
 
 # start NAME [lguest-run-option...] -- COMMAND: the same in the background; its output goes to $work/NAME.out, its messages to
-# $work/NAME.log, the launcher's process is $pid.
+# $work/NAME.log, the launcher's process is $pid. (A shell lets its background processes ignore ^C.)
 start() {
 	local name=$1
 	shift
 	prepare "$@"
-	"${launch[@]}" >"$work/$name.out" 2>"$work/$name.log" <"${STDIN:-/dev/null}" &
+	env --default-signal=INT,QUIT "${launch[@]}" >"$work/$name.out" 2>"$work/$name.log" <"${STDIN:-/dev/null}" &
 	pid=$!
 }
 
