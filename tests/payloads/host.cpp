@@ -237,7 +237,7 @@ static long long available_memory()
 }
 
 /* What a VM takes it gives back.  Two pages for each are what shows for certain. */
-TEST_WITHIN(a_thousand_vms_come_and_go, 120)
+LASTING_TEST(a_thousand_vms_come_and_go, 120)
 {
 	long long before = available_memory();
 
@@ -284,7 +284,7 @@ TEST(module_cannot_be_unloaded_under_a_vm)
 	module_is_held();
 }
 
-TEST(two_guests_in_two_processes)
+LASTING_TEST(two_guests_in_two_processes, 20)
 {
 	int status;
 	pid_t child = fork();
@@ -292,12 +292,12 @@ TEST(two_guests_in_two_processes)
 	if (child == 0) {
 		Guest guest;
 
-		_exit(run_for(guest.start_at(switches_all_the_time), 1000ms).reason != LG_EXIT_SHUTDOWN);
+		_exit(run_for(guest.start_at(switches_all_the_time), 500ms).reason != LG_EXIT_SHUTDOWN);
 	}
 	{
 		Guest guest;
 
-		EXPECT_EQ(run_for(guest.start_at(switches_all_the_time), 1000ms).reason, LG_EXIT_SHUTDOWN);
+		EXPECT_EQ(run_for(guest.start_at(switches_all_the_time), 500ms).reason, LG_EXIT_SHUTDOWN);
 	}
 	waitpid(child, &status, 0);
 	EXPECT_EQ(status, 0);
@@ -322,14 +322,14 @@ static void is_kept(const char *code)
 		move_to_cpu(self, cpu++);
 		usleep(3000);
 	});
-	Exit exit = run_for(guest.start_at(code), 1500ms);
+	Exit exit = run_for(guest.start_at(code), 600ms);
 
 	EXPECT_EQ(exit.reason, LG_EXIT_SHUTDOWN);
 }
 
-TEST(sse_state_is_kept) { is_kept(keeps_sse_state); }
+LASTING_TEST(sse_state_is_kept, 20) { is_kept(keeps_sse_state); }
 
-TEST(avx_state_is_kept)
+LASTING_TEST(avx_state_is_kept, 20)
 {
 	if (!__builtin_cpu_supports("avx"))
 		throw Skip("this CPU has no AVX");
@@ -337,7 +337,7 @@ TEST(avx_state_is_kept)
 }
 
 /* Each signal ends an LG_RUN. */
-TEST(signals_do_no_harm)
+LASTING_TEST(signals_do_no_harm, 20)
 {
 	Guest guest;
 	pthread_t self = pthread_self();
@@ -348,11 +348,11 @@ TEST(signals_do_no_harm)
 		pthread_kill(self, SIGUSR1);
 		usleep(1000);
 	});
-	EXPECT_EQ(run_for(guest.start_at(switches_all_the_time), 1000ms).reason, LG_EXIT_SHUTDOWN);
+	EXPECT_EQ(run_for(guest.start_at(switches_all_the_time), 500ms).reason, LG_EXIT_SHUTDOWN);
 }
 
-TEST(general_registers_are_kept) { is_kept(keeps_registers_while_computing); }
-TEST(switches_are_exact_whatever_interrupts) { is_kept(switches_all_the_time); }
+LASTING_TEST(general_registers_are_kept, 20) { is_kept(keeps_registers_while_computing); }
+LASTING_TEST(switches_are_exact_whatever_interrupts, 20) { is_kept(switches_all_the_time); }
 
 /* A debugger's breakpoint on the launcher's memory is none on the guest's, though both
  * have something at that address. */
@@ -385,7 +385,7 @@ TEST(breakpoints_of_the_launcher_do_not_hit_the_guest)
 	EXPECT_EQ(hits, 1);
 }
 
-TEST_WITHIN(cpu_goes_offline_and_comes_back, 60)
+LASTING_TEST(cpu_goes_offline_and_comes_back, 60)
 {
 	const char *const path = "/sys/devices/system/cpu/cpu1/online";
 
@@ -401,7 +401,7 @@ TEST_WITHIN(cpu_goes_offline_and_comes_back, 60)
 			changes++;
 		});
 
-		EXPECT_EQ(run_for(guest.start_at(switches_all_the_time), 3s).reason, LG_EXIT_SHUTDOWN);
+		EXPECT_EQ(run_for(guest.start_at(switches_all_the_time), 1s).reason, LG_EXIT_SHUTDOWN);
 	}
 	EXPECT(changes > 0);
 }
@@ -426,7 +426,7 @@ static u64 nmi_count()
 }
 
 /* Needs somebody who sends NMIs to CPU 0: `tests/host-vm/run --nmi-storm`. */
-TEST_WITHIN(nmi_storm, 60)
+LASTING_TEST(nmi_storm, 60)
 {
 	u64 start = nmi_count();
 
@@ -485,23 +485,23 @@ template <class Action> static void counts_survive(Guest::Memory memory, Action 
 			usleep(5000);	/* time for a slow emulator to get on */
 		});
 
-		EXPECT_EQ(run_for(guest, 1000ms).reason, LG_EXIT_SHUTDOWN);
+		EXPECT_EQ(run_for(guest, 400ms).reason, LG_EXIT_SHUTDOWN);
 	}
 	u64 count = guest.at<u64>(GPA_PLAY);
 
-	EXPECT(count > 100);
+	EXPECT(count > 20);
 	for (u64 page = 1; page < 16; page++)
 		EXPECT_EQ(guest.at<u64>(GPA_PLAY + page * kPage), count);
 }
 
-TEST(memory_paged_out_under_a_guest)
+LASTING_TEST(memory_paged_out_under_a_guest, 20)
 {
 	counts_survive(Guest::Memory::private_, [](Guest &guest) {
 		madvise(guest.memory() + GPA_PLAY, 16 * kPage, MADV_PAGEOUT);
 	});
 }
 
-TEST(shared_memory_unmapped_under_a_guest)
+LASTING_TEST(shared_memory_unmapped_under_a_guest, 20)
 {
 	counts_survive(Guest::Memory::shared, [](Guest &guest) {
 		madvise(guest.memory(), MEMORY_SIZE, MADV_DONTNEED);
@@ -509,7 +509,7 @@ TEST(shared_memory_unmapped_under_a_guest)
 }
 
 /* Fork write-protects the launcher's pages and hands out copies. */
-TEST(launcher_forks_under_a_guest)
+LASTING_TEST(launcher_forks_under_a_guest, 20)
 {
 	counts_survive(Guest::Memory::private_, [](Guest &) {
 		pid_t child = fork();
@@ -520,7 +520,7 @@ TEST(launcher_forks_under_a_guest)
 	});
 }
 
-TEST(slot_set_again_under_a_guest)
+LASTING_TEST(slot_set_again_under_a_guest, 20)
 {
 	counts_survive(Guest::Memory::shared, [](Guest &guest) {
 		guest.set_slot(0, 0, MEMORY_SIZE, guest.memory());
@@ -528,7 +528,7 @@ TEST(slot_set_again_under_a_guest)
 }
 
 /* Page tables included: whatever was shadowed is found again. */
-TEST(all_memory_paged_out_under_a_guest)
+LASTING_TEST(all_memory_paged_out_under_a_guest, 20)
 {
 	counts_survive(Guest::Memory::private_, [](Guest &guest) {
 		madvise(guest.memory(), MEMORY_SIZE, MADV_PAGEOUT);
@@ -536,7 +536,7 @@ TEST(all_memory_paged_out_under_a_guest)
 }
 
 /* Pages that melt into huge ones and fall apart again. */
-TEST(memory_collapsed_and_paged_out_under_a_guest)
+LASTING_TEST(memory_collapsed_and_paged_out_under_a_guest, 20)
 {
 	bool collapse = true;
 
@@ -550,7 +550,7 @@ TEST(memory_collapsed_and_paged_out_under_a_guest)
 
 /* Changes of protection: the guest's writes wait for none of them, so only to what it
  * does not write. */
-TEST(launcher_changes_protections_under_a_guest)
+LASTING_TEST(launcher_changes_protections_under_a_guest, 20)
 {
 	counts_survive(Guest::Memory::shared, [](Guest &guest) {
 		mprotect(guest.memory() + GPA_FREE, MEMORY_SIZE - GPA_FREE, PROT_READ);
@@ -591,7 +591,7 @@ TEST(second_vcpu_starts_and_stops)
 	EXPECT_EQ(error, EINTR);
 }
 
-TEST_WITHIN(flush_reaches_the_other_vcpu, 60)
+LASTING_TEST(flush_reaches_the_other_vcpu, 60)
 {
 	Guest guest;
 	Fd second(check_system(ioctl(guest.vm(), LG_CREATE_VCPU, 1), "LG_CREATE_VCPU"));

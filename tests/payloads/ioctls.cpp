@@ -597,7 +597,7 @@ TEST(guest_on_top_of_the_host_runs_without_global_pages)
 	EXPECT(guest.stats().global_pages_fallback > 0);
 }
 
-TEST_WITHIN(many_hypercalls_preserve_registers, 60)
+LASTING_TEST(many_hypercalls_preserve_registers, 60)
 {
 	Guest guest;
 

@@ -54,7 +54,7 @@
 /* RAX of a failing check in user mode. */
 #define USER_FAIL	-1
 
-/* How a payload of the table ends, and starts. */
+/* How a payload of the table starts. */
 #define F_UNREGISTERED	1		/* without vCPU page */
 
 #ifndef __ASSEMBLY__

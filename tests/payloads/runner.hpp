@@ -42,7 +42,7 @@ void immediate_exit_on_alarm(lg_run *run);
 bool timed_out();
 
 struct Registration {
-	Registration(const char *name, void (*body)(), unsigned seconds);
+	Registration(const char *name, void (*body)(), unsigned seconds, bool lasting);
 };
 
 void expect_equal(unsigned long long found, unsigned long long expected, const char *file, int line,
@@ -50,10 +50,12 @@ void expect_equal(unsigned long long found, unsigned long long expected, const c
 void expect_that(bool condition, const char *file, int line, const char *text);
 void expect_contains(const std::string &text, const std::string &part, const char *file, int line);
 
-#define TEST(name) TEST_WITHIN(name, 20)
-#define TEST_WITHIN(name, seconds)						\
+#define TEST(name) TEST_REGISTERED(name, 20, false)
+/* Takes time by the clock or many steps: run-payloads --quick leaves it out. */
+#define LASTING_TEST(name, seconds) TEST_REGISTERED(name, seconds, true)
+#define TEST_REGISTERED(name, seconds, lasting)				\
 	static void name();							\
-	static const ::payloads::Registration name##_registration(#name, name, seconds);	\
+	static const ::payloads::Registration name##_registration(#name, name, seconds, lasting);	\
 	static void name()
 
 #define EXPECT(condition) ::payloads::expect_that((condition), __FILE__, __LINE__, #condition)

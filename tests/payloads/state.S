@@ -205,7 +205,7 @@ CODE(writes_free_memory)
 /* vCPU 0 lets PLAY be one frame and then another, each newer than the last, flushes, and
  * says which number is to be seen there at least.  vCPU 1 looks: anything older comes
  * out of a TLB that the flush did not reach. */
-#define TURNS	3000
+#define TURNS	1000
 CODE(flushes_while_another_vcpu_reads)
 	movq	$0, GPA_PLAY(%r15)
 	movq	$0, VAR(0)
