@@ -6,12 +6,12 @@
 . "$(dirname "$0")/lib.sh"
 
 programs=$root/build/tests/guest
-WITH="$programs/processes $programs/fpu $programs/segments $programs/memory"
+WITH="$programs/fpu $programs/segments $programs/memory"
 both() {
 	local one two
-	start one -n one -- "$programs/processes && $programs/fpu && $programs/segments"
+	start one -n one -- "$programs/fpu && $programs/memory copy"
 	one=$pid
-	start two -n two -m 384M -- "$programs/segments && $programs/fpu && $programs/memory"
+	start two -n two -m 384M -- "$programs/segments && $programs/memory mprotect"
 	two=$pid
 	if [ -n "${1-}" ]; then
 		taskset -acp "$1" $one >/dev/null
