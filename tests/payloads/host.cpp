@@ -482,10 +482,11 @@ template <class Action> static void counts_survive(Guest::Memory memory, Action 
 	{
 		Meanwhile meddling([&] {
 			action(guest);
-			usleep(5000);	/* time for a slow emulator to get on */
+			/* A miss fills a whole leaf table, which takes a slow emulator 5 ms. */
+			usleep(40000);
 		});
 
-		EXPECT_EQ(run_for(guest, 400ms).reason, LG_EXIT_SHUTDOWN);
+		EXPECT_EQ(run_for(guest, 800ms).reason, LG_EXIT_SHUTDOWN);
 	}
 	u64 count = guest.at<u64>(GPA_PLAY);
 
