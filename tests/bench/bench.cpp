@@ -196,8 +196,9 @@ int64_t map_unmap(long count)
 int64_t create_remove(long count)
 {
 	return repeat(count, [] {
-		close(open("/dev/shm/lguest-bench", O_CREAT | O_RDWR, 0600));
-		unlink("/dev/shm/lguest-bench");
+		int file = open("/dev/shm/lguest-bench", O_CREAT | O_RDWR, 0600);
+		if (file < 0 || close(file) || unlink("/dev/shm/lguest-bench"))
+			abort();
 	});
 }
 
