@@ -17,15 +17,14 @@ prepare() {
 		options+=("$1")
 		shift
 	done
-	initrd=$(mktemp "$work/initrd.XXXX")
 	# shellcheck disable=SC2086  # a list of programs
-	cp "$("$root/guest-paravirt/initramfs/build" "$root/build/guest-initramfs" ${WITH-})" "$initrd"
-	"$root/guest-paravirt/initramfs/append-command" "$initrd" "$2"
-	launch=(lguest run --kernel "$root/build/guest-kernel/vmlinux" --initrd "$initrd" --append "console=lg0 ${APPEND-}" "${options[@]}")
+	initrd=$("$root/guest-paravirt/initramfs/build" "$root/build/guest-initramfs" ${WITH-})
+	launch=(lguest run --kernel "$root/build/guest-kernel/vmlinux" --initrd "$initrd" --append "console=lg0 ${APPEND-}" "${options[@]}"
+		-- sh -c "$2")
 }
 
-# guest [lguest-run-option...] -- COMMAND: runs COMMAND in a guest. stdout and status are the command's, kernel and launcher
-# messages go to $guest_log, stdin comes from the file STDIN, if that is set.
+# guest [lguest-run-option...] -- COMMAND: runs COMMAND in a guest. stdout and status are the command's; its stderr and what kernel and
+# launcher say go to $guest_log; stdin comes from the file STDIN, if that is set.
 guest() {
 	prepare "$@"
 	"${launch[@]}" 2>"$guest_log" <"${STDIN:-/dev/null}"
