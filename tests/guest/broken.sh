@@ -57,7 +57,7 @@ check 'panic by sysrq: 255, and the text'                 dies 255 'sysrq trigge
 check 'kernel stack overflow: 254 or 255'                 dies '25[45]' 'stack|double fault|panic|killed|stopped' "$insert how=stack"
 check 'overwritten page tables: 254 or 255'               dies '25[45]' 'panic|killed|stopped' "$insert how=tables"
 check 'CR3 outside memory: 254, 255, or only the culprit'  dies '@(139|254|255)' 'panic|killed|stopped|Oops' "$insert how=cr3"
-check '200000 random hypercalls: the launcher reports'    dies '*' '.' "$insert how=calls"
+check 'random hypercalls, 200000: the launcher reports'    dies '*' '.' "$insert how=calls"
 check 'the witness goes on'                               goes_on
 check 'SIGTERM ends an idle guest within a second'        stops TERM 143 'sleep 1000'
 check 'SIGINT ends a busy guest within a second'          stops INT 130 'while :; do :; done'

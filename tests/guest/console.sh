@@ -30,8 +30,8 @@ closed_output() {
 check 'exit status 255'                     expect 255 '' guest -- 'exit 255'
 check 'exit status of a missing command'    expect 127 '' guest -- 'no-such-command'
 check 'death by signal as a shell tells it' expect 143 '' guest -- 'sh -c "kill \$\$"; exit $?'
-check '257 KiB of any bytes come out exact' output_is_exact
-check '20000 lines go in'                   input_arrives
+check 'output of 257 KiB, any bytes, is exact' output_is_exact
+check 'input of 20000 lines'                 input_arrives
 check 'lines go in and come out, and end'    both_ways
 check 'a closed stdout ends the guest'      closed_output
 finish

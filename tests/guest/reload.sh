@@ -49,7 +49,7 @@ check 'it can, afterwards'                           rmmod lg
 check 'three times, to warm up'                      cycles 3
 settle
 available=$(used_kb) slab=$(slab_kb)
-check '100 times, with guests in between'            cycles 100
+check 'then 100 times, guests in between'             cycles 100
 check 'the memory of the host is back where it was'  back_to "$available" "$slab"
 insmod "$LGUEST_MODULE"
 finish

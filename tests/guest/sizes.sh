@@ -28,10 +28,10 @@ fills() {
 		cp one two && sync && echo 3 >/proc/sys/vm/drop_caches && cmp one two && [ $(stat -c %s two) = 536870912 ]'
 }
 
-check '16 MiB are refused, in one line that says why'	refused 16M memory
+check 'a guest of 16 MiB is refused, in one line that says why'	refused 16M memory
 check 'nonsense is refused'				refused 12x size
-check '64 MiB boot'					has 64M 30000 65536
-check '100 MiB, no power of two'			has 100M 60000 102400
-check '4 GiB boot'					has 4G 3900000 4194304
-check '4 GiB, 1 GiB of which is filled and compared'	fills
+check 'one of 64 MiB boots'			has 64M 30000 65536
+check 'one of 100 MiB, no power of two'		has 100M 60000 102400
+check 'one of 4 GiB boots'			has 4G 3900000 4194304
+check 'one of 4 GiB, 1 GiB of which is filled and compared'	fills
 finish
