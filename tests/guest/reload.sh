@@ -4,6 +4,8 @@
 # lg.ko loaded and unloaded 100 times, with an assembly guest in between each time and a Linux guest now and then; the host's memory
 # is as before in the end, and a module in use stays.
 # test: limit = 600
+# test: smp = 1
+# One CPU, because each load patches a branch in the scheduler, and multi-threaded TCG trips over that sooner or later.
 . "$(dirname "$0")/lib.sh"
 
 payloads=$root/build/tests/payloads/run-payloads
