@@ -77,7 +77,6 @@ struct lg_vm {
 	cpumask_var_t flush_cpus;
 	struct shadow_page *reserve;	/* pages for shadow-mm */
 	unsigned int reserved;
-	bool warned_fallback;
 
 	atomic_t invalidations;		/* mmu notifier ranges in progress */
 

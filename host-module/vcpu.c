@@ -228,7 +228,7 @@ static int set_regs(struct lg_vcpu *vcpu, const struct lg_regs *regs)
 		.r8 = regs->r8, .r9 = regs->r9, .r10 = regs->r10, .r11 = regs->r11,
 		.r12 = regs->r12, .r13 = regs->r13, .r14 = regs->r14, .r15 = regs->r15,
 		.rip = regs->rip, .rflags = regs->rflags | X86_EFLAGS_IF | X86_EFLAGS_FIXED,
-		.cs = regs->cs, .ss = regs->ss, .rsp = regs->rsp,
+		.cs = regs->cs, .ss = regs->ss,
 	};
 	sw->ds = sw->es = sw->fs = sw->gs = 0;
 	sw->fs_base = regs->fs_base;

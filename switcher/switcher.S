@@ -525,6 +525,16 @@ switcher_syscall32:
 	jb	\target
 	.endm
 
+	/* Continue on the frame of the vCPU in RSI with a copy of the one at RSP.
+	 * Clobbers RCX, RSI, RDI; DF clear. */
+	.macro MOVE_FRAME
+	leaq	VCPU_FRAME(%rsi), %rdi
+	movq	%rsp, %rsi
+	movq	%rdi, %rsp
+	movl	$(SWITCHER_FRAME_SIZE / 8), %ecx
+	rep movsq
+	.endm
+
 /*
  * ist_vector - NMI, #MC, #DB, #DF
  * On an IST stack, which is ours unless TR is the host's; error code and vector
@@ -538,12 +548,8 @@ ist_vector:
 	/* From the guest: our stack for sure.  Move over to the vCPU's frame. */
 	movq	%rsp, %rdi
 	andq	$-SWITCHER_CPU_SIZE, %rdi
-	movq	%rsp, %rsi
-	movq	CPU_VCPU(%rdi), %rdi
-	leaq	VCPU_FRAME(%rdi), %rdi
-	movq	%rdi, %rsp
-	movl	$(SWITCHER_FRAME_SIZE / 8), %ecx
-	rep movsq
+	movq	CPU_VCPU(%rdi), %rsi
+	MOVE_FRAME
 	jmp	leave_saved
 
 ist_in_switcher:
@@ -592,22 +598,14 @@ syscall_commit_abort:
 	movq	$__USER_CS, FRAME_CS(%rsp)
 	movq	$__USER_DS, FRAME_SS(%rsp)
 	movq	$SWITCHER_EXIT_ABORT, FRAME_VECTOR(%rsp)
-	leaq	VCPU_FRAME(%rsi), %rdi
-	movq	%rsp, %rsi
-	movq	%rdi, %rsp
-	movl	$(SWITCHER_FRAME_SIZE / 8), %ecx
-	rep movsq
+	MOVE_FRAME
 	jmp	leave_saved
 
 /* "GS guest", user view; RCX, R11 and the rest as recorded in the CPU area. */
 return_commit_abort:
 	movq	$SWITCHER_EXIT_ABORT, FRAME_VECTOR(%rsp)
 	movq	%rdi, %rdx
-	leaq	VCPU_FRAME(%rsi), %rdi
-	movq	%rsp, %rsi
-	movq	%rdi, %rsp
-	movl	$(SWITCHER_FRAME_SIZE / 8), %ecx
-	rep movsq
+	MOVE_FRAME
 	movq	%rdx, %rdi
 /* RDI: CPU, RSP: the vCPU's frame.  Finish the direct return in it. */
 return_on_paper:
@@ -672,11 +670,7 @@ enter_iret_fault:
 return_iret_fault:
 	movq	FRAME_ERROR(%rsp), %rdx
 	movq	%rdi, %rbx
-	leaq	VCPU_FRAME(%rsi), %rdi
-	movq	%rsp, %rsi
-	movq	%rdi, %rsp
-	movl	$(SWITCHER_FRAME_SIZE / 8), %ecx
-	rep movsq
+	MOVE_FRAME
 	movq	%rbx, %rdi
 	movq	%rdx, FRAME_ERROR(%rsp)
 	movq	$SWITCHER_EXIT_IRET, FRAME_VECTOR(%rsp)
