@@ -1,84 +1,126 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// Parsing the command line, see options.h.
+// The command line and its schema, see options.h.
 #include "options.h"
 
+#include "config_file.h"
 #include "error.h"
 
 #include <lguest/ioctl_abi.h>
 
 #include <CLI/CLI.hpp>
 
-#include <charconv>
+#include <algorithm>
+#include <map>
 
 namespace lguest {
 namespace {
 
 constexpr std::uint64_t memory_granule = 2ull << 20;	// the start-up page tables use 2 MiB pages
 
-template <typename... Arguments>
-[[noreturn]] void usage(fmt::format_string<Arguments...> format, Arguments &&...arguments)
-{
-	throw Error{fmt::format(format, std::forward<Arguments>(arguments)...), exit_usage};
-}
-
-void check_memory(std::uint64_t memory)
-{
-	if (memory < min_memory)
-		usage("--memory {}: too little, a guest needs at least {}", format_size(memory), format_size(min_memory));
-	if (memory > LG_MAX_GPA)
-		usage("--memory {}: too much, a guest can have {}", format_size(memory), format_size(LG_MAX_GPA));
-	if (memory % memory_granule)
-		usage("--memory {}: must be a multiple of {}", format_size(memory), format_size(memory_granule));
-}
-
-// CLI11's texts can have several lines; users get one.
-std::string one_line(std::string text)
-{
-	for (char &character : text)
-		if (character == '\n')
-			character = ' ';
-	while (!text.empty() && text.back() == ' ')
-		text.pop_back();
-	return text;
-}
-
-// What needs more than CLI11's conversions.
-struct TextOptions {
-	std::string memory;
-	std::string placement = "auto";
-	bool no_reboot = false;
+// An option with one value, or none if `type` is empty: a key of the configuration too.
+struct Setting {
+	const char *key;
+	const char *flags;	// as CLI11 wants them
+	const char *type;
+	const char *help;
 };
 
-PlacementMode parse_placement(const std::string &text)
+constexpr Setting settings[] = {
+	{"memory", "-m,--memory", "SIZE", "Memory of the guest: a number and K, M, G or T (256M)"},
+	{"kernel", "-k,--kernel", "FILE", "Kernel: vmlinux or bzImage, built with CONFIG_LGUEST_GUEST"},
+	{"initrd", "-i,--initrd", "FILE", "Initial RAM disk"},
+	{"append", "-a,--append", "STRING",
+	 "Kernel command line; console=lg0, the kernel's messages on stderr, is added if it names no console"},
+	{"name", "-n,--name", "NAME", "Name of the guest, for messages"},
+	{"cpus", "-c,--cpus", "N", "Virtual CPUs (1)"},
+	{"placement", "--placement", "auto|none",
+	 "Where the guest's kernel lives: 'auto' beside the host's mappings, 'none' at Linux's own addresses"},
+	{"no-reboot", "--no-reboot", "", "End when the guest reboots, instead of starting it again"},
+	{"stats", "--stats", "", "Print the module's counters when the guest ends"},
+	{"stats-file", "--stats-file", "FILE", "Write the module's counters there, as JSON, when the guest ends"},
+};
+
+// A kind of device: an option that can be repeated, and a member of the configuration.
+struct Noun {
+	const char *name;
+	const char *type;
+	const char *help;
+	void (*read)(KeyedOptions &options, RunOptions &run);
+};
+
+constexpr Noun nouns[] = {
+	{"rng", "[rate=SIZE]", "Entropy device; rate: bytes a second",
+	 [](KeyedOptions &options, RunOptions &run) { run.rng = read_rng_options(options); }},
+};
+
+bool is_noun(const std::string &name)
 {
-	if (text == "auto")
-		return PlacementMode::automatic;
-	if (text == "none")
-		return PlacementMode::none;
-	usage("--placement {}: must be auto or none", text);
+	return std::ranges::any_of(nouns, [&](const Noun &noun) { return name == noun.name; });
 }
 
-void describe(CLI::App &run, RunOptions &options, TextOptions &text)
+std::uint64_t read_memory(KeyedOptions &machine, std::uint64_t otherwise)
 {
-	run.add_option("-m,--memory", text.memory, "Memory of the guest: a number and K, M, G or T")
-		->type_name("SIZE")->capture_default_str();
-	run.add_option("-k,--kernel", options.kernel, "Kernel: vmlinux or bzImage, built with CONFIG_LGUEST_GUEST")
-		->type_name("FILE");
-	run.add_option("-i,--initrd", options.initrd, "Initial RAM disk")->type_name("FILE");
-	run.add_option("-a,--append", options.append,
-		       "Kernel command line; console=lg0, the kernel's messages on stderr, is added if it names no console")->type_name("STRING");
-	run.add_option("-n,--name", options.name, "Name of the guest, for messages")->type_name("NAME");
-	run.add_option("-c,--cpus", options.cpus, "Virtual CPUs")
-		->type_name("N")->check(CLI::Range(1u, static_cast<unsigned>(LG_MAX_VCPUS)))->capture_default_str();
-	run.add_option("--placement", text.placement,
-		       "Where the guest's kernel lives: 'auto' beside the host's mappings, 'none' at Linux's own addresses")
-		->type_name("auto|none")->capture_default_str();
-	run.add_flag("--no-reboot", text.no_reboot, "End when the guest reboots, instead of starting it again");
-	run.add_flag("--stats", options.stats, "Print the module's counters when the guest ends");
-	run.add_option("--stats-file", options.stats_file, "Write the module's counters there, as JSON, when the guest ends")
-		->type_name("FILE");
-	run.add_flag("-v,--verbose", options.verbose, "Say what is done");
-	run.add_option("command", options.command, "After --: a command for the guest's init to run; needs an initrd")
+	std::uint64_t memory = machine.take_size("memory", otherwise);
+	if (memory < min_memory)
+		machine.reject("memory", "{}: too little, a guest needs at least {}", format_size(memory), format_size(min_memory));
+	if (memory > LG_MAX_GPA)
+		machine.reject("memory", "{}: too much, a guest can have {}", format_size(memory), format_size(LG_MAX_GPA));
+	if (memory % memory_granule)
+		machine.reject("memory", "{}: must be a multiple of {}", format_size(memory), format_size(memory_granule));
+	return memory;
+}
+
+// From words to their meaning.
+RunOptions read_options(Config &config)
+{
+	RunOptions run;
+	KeyedOptions &machine = config.machine;
+	run.memory = read_memory(machine, run.memory);
+	run.kernel = machine.take_text("kernel");
+	run.initrd = machine.take_text("initrd");
+	run.append = machine.take_text("append");
+	run.name = machine.take_text("name");
+	run.cpus = static_cast<unsigned>(machine.take_number("cpus", 1, 1, LG_MAX_VCPUS));
+	run.placement = machine.take_word("placement", "auto", {"auto", "none"}) == "none" ? PlacementMode::none
+											  : PlacementMode::automatic;
+	run.reboot = !machine.take_flag("no-reboot");
+	run.stats = machine.take_flag("stats");
+	run.stats_file = machine.take_text("stats-file");
+	machine.finish();
+	for (auto &[name, options] : config.devices) {
+		auto noun = std::ranges::find_if(nouns, [&](const Noun &one) { return name == one.name; });
+		noun->read(options, run);
+		options.finish();
+	}
+	run.command = config.command;
+	return run;
+}
+
+// The command line as CLI11 leaves it: words, yet without meaning.
+struct Words {
+	std::string config;
+	std::map<std::string, std::string> values;		// by key
+	std::map<std::string, bool> flags;
+	std::map<std::string, std::vector<std::string>> devices;	// by noun
+	std::vector<std::string> command;
+	int verbose = 0;
+};
+
+void describe_run(CLI::App &run, Words &words)
+{
+	run.add_option("--config", words.config, "JSON file with any of these options: {\"memory\": \"1G\", ...}; "
+		       "what is on the command line too replaces it, devices are added to it")->type_name("FILE");
+	for (const Setting &setting : settings) {
+		if (*setting.type)
+			run.add_option(setting.flags, words.values[setting.key], setting.help)->type_name(setting.type);
+		else
+			run.add_flag(setting.flags, words.flags[setting.key], setting.help);
+	}
+	for (const Noun &noun : nouns)
+		run.add_option(fmt::format("--{}", noun.name), words.devices[noun.name], noun.help)
+			->type_name(noun.type)->allow_extra_args(false)->expected(0, 1);
+	run.add_flag("-v,--verbose", words.verbose, "Say what is done");
+	run.add_option("command", words.command, "After --: a command for the guest's init to run; needs an initrd")
 		->type_name("COMMAND");
 	run.positionals_at_end();
 	run.footer("Exit status: what the guest powered off with; 1 if it could not be started, 2 for a wrong\n"
@@ -86,62 +128,54 @@ void describe(CLI::App &run, RunOptions &options, TextOptions &text)
 		   "signal N ended lguest.  In a terminal, Ctrl-] x ends the guest.");
 }
 
-} // namespace
-
-std::uint64_t parse_size(const std::string &text)
+// What of it was given, on top of the configuration file.
+RunOptions read_run(const CLI::App &run, const Words &words)
 {
-	std::uint64_t number = 0;
-	auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-	std::string_view suffix{rest, static_cast<std::size_t>(text.data() + text.size() - rest)};
-	unsigned shift = 0;
-	if (suffix == "K" || suffix == "k")
-		shift = 10;
-	else if (suffix == "M" || suffix == "m")
-		shift = 20;
-	else if (suffix == "G" || suffix == "g")
-		shift = 30;
-	else if (suffix == "T" || suffix == "t")
-		shift = 40;
-	else if (!suffix.empty())
-		error = std::errc::invalid_argument;
-	if (error != std::errc{} || number > UINT64_MAX >> shift)
-		usage("'{}' is not a size: give a number and K, M, G or T, as in 256M", text);
-	return number << shift;
-}
-
-std::string format_size(std::uint64_t bytes)
-{
-	constexpr const char *suffixes[] = {"", "K", "M", "G", "T"};
-	unsigned unit = 0;
-	while (unit < 4 && bytes && bytes % 1024 == 0) {
-		bytes /= 1024;
-		unit++;
+	Config config;
+	if (!words.config.empty())
+		config = read_config(words.config, is_noun);
+	for (const Setting &setting : settings) {
+		std::string option = fmt::format("--{}", setting.key);
+		if (run.count(option))
+			config.machine.set(setting.key, *setting.type ? words.values.at(setting.key) : "on", option);
 	}
-	return fmt::format("{}{}", bytes, suffixes[unit]);
+	for (const Noun &noun : nouns)
+		for (const std::string &text : words.devices.at(noun.name))
+			config.devices.push_back({noun.name, KeyedOptions::from_text(fmt::format("--{}", noun.name), text)});
+	if (!words.command.empty())
+		config.command = words.command;
+	RunOptions options = read_options(config);
+	options.verbose = words.verbose;
+	return options;
 }
+
+// CLI11's texts can have several lines; users get one.
+std::string one_line(std::string text)
+{
+	std::ranges::replace(text, '\n', ' ');
+	while (text.ends_with(' '))
+		text.pop_back();
+	return text;
+}
+
+} // namespace
 
 std::variant<RunOptions, ShowText> parse_command_line(int argc, const char *const *argv)
 {
-	RunOptions options;
-	TextOptions text;
-	text.memory = format_size(options.memory);
+	Words words;
 	CLI::App app{"lguest: Linux guests on any x86-64 Linux host, without hardware virtualization", "lguest"};
 	app.require_subcommand(1);
 	CLI::App *run = app.add_subcommand("run", "Start a guest; its console is this terminal, or stdin and stdout");
-	describe(*run, options, text);
+	describe_run(*run, words);
 
 	try {
 		app.parse(argc, argv);
 	} catch (const CLI::CallForHelp &) {
 		return ShowText{app.help()};
 	} catch (const CLI::ParseError &error) {
-		usage("{}; see lguest run --help", one_line(error.what()));
+		throw Error{fmt::format("{}; see lguest run --help", one_line(error.what())), exit_usage};
 	}
-	options.memory = parse_size(text.memory);
-	options.placement = parse_placement(text.placement);
-	options.reboot = !text.no_reboot;
-	check_memory(options.memory);
-	return options;
+	return read_run(*run, words);
 }
 
 } // namespace lguest

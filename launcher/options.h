@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// The command line of `lguest`: what can be asked for, and its parsing.
+// What can be asked for: the command line of `lguest`, and the JSON configuration,
+// which has the same schema (config_file.h).
 //
-// main.cpp hands it in, run.cpp acts on it.  No side effects, so tests can parse.
+// main.cpp hands it in, run.cpp acts on it.  Nothing but the configuration is read, so
+// tests can parse.
 #pragma once
 
+#include "keyed_options.h"
+#include "rng_options.h"
+
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -27,6 +33,7 @@ struct RunOptions {
 	bool reboot = true;			// false: a reboot ends the launcher
 	bool stats = false;			// print the module's counters at the end
 	std::string stats_file;			// and write them there as JSON
+	std::optional<RngOptions> rng;
 	int verbose = 0;
 	std::vector<std::string> command;	// after --: for the guest to run
 };
@@ -40,10 +47,5 @@ constexpr std::uint64_t min_memory = 32ull << 20;
 
 // Throws Error with exit_usage and one line.
 std::variant<RunOptions, ShowText> parse_command_line(int argc, const char *const *argv);
-
-// "64M" -> bytes; suffixes K, M, G, T, powers of 1024, bytes without.  Throws Error.
-std::uint64_t parse_size(const std::string &text);
-// The other way, with the largest suffix that fits: for messages.
-std::string format_size(std::uint64_t bytes);
 
 } // namespace lguest

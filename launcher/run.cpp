@@ -17,6 +17,7 @@
 #include "initrd.h"
 #include "kernel_image.h"
 #include "module.h"
+#include "rng.h"
 #include "stats.h"
 #include "terminal.h"
 
@@ -81,8 +82,10 @@ public:
 
 private:
 	void make_console();
+	void attach_devices();
 	ConsolePort &add_port(ConsolePort::Settings settings);
-	void drain(std::size_t port);
+	void drain_ports(std::size_t next);
+	void drain_devices(std::size_t next);
 	void watch_signals();
 	void watch_resizes();
 	void end(Outcome outcome);
@@ -101,6 +104,7 @@ private:
 	std::vector<std::unique_ptr<ConsolePort>> ports_;	// by number
 	std::optional<Console> console_;
 	std::optional<DeviceSlot> console_slot_;
+	std::vector<std::unique_ptr<Attachment>> attachments_;
 	std::vector<std::unique_ptr<Vcpu>> vcpus_;
 	std::vector<std::unique_ptr<VcpuThread>> threads_;
 	std::optional<Outcome> outcome_;
@@ -126,7 +130,15 @@ Machine::Machine(const RunOptions &options) : options_{options}
 	vcpus_.front()->set_registers(registers);
 
 	make_console();
+	attach_devices();
 	watch_signals();
+}
+
+void Machine::attach_devices()
+{
+	MachineParts parts{loop_, *ram_, *memory_, bus_, &*vm_};
+	if (options_.rng)
+		attachments_.push_back(attach_rng(parts, *options_.rng));
 }
 
 ConsolePort &Machine::add_port(ConsolePort::Settings settings)
@@ -200,16 +212,24 @@ void Machine::end(Outcome outcome)
 	outcome_ = std::move(outcome);
 	for (auto &thread : threads_)
 		thread->stop();
-	drain(0);
+	drain_ports(0);
 }
 
-// All that the guest has sent goes out before the launcher ends.
-void Machine::drain(std::size_t port)
+// All that the guest has sent goes out before the launcher ends, one after another.
+void Machine::drain_ports(std::size_t next)
 {
-	if (port == ports_.size())
+	if (next == ports_.size())
+		drain_devices(0);
+	else
+		ports_[next]->drain([this, next] { drain_ports(next + 1); });
+}
+
+void Machine::drain_devices(std::size_t next)
+{
+	if (next == attachments_.size())
 		loop_.stop();
 	else
-		ports_[port]->drain([this, port] { drain(port + 1); });
+		attachments_[next]->drain([this, next] { drain_devices(next + 1); });
 }
 
 Outcome Machine::run()

@@ -90,9 +90,9 @@ TEST(CommandLine, Sizes)
 
 TEST(CommandLine, SaysWhatIsWrong)
 {
-	EXPECT_EQ(complaint({"run", "--memory", "16M"}), "--memory 16M: too little, a guest needs at least 32M");
-	EXPECT_EQ(complaint({"run", "--memory", "2T"}), "--memory 2T: too much, a guest can have 1T");
-	EXPECT_EQ(complaint({"run", "--memory", "33M"}), "--memory 33M: must be a multiple of 2M");
+	EXPECT_EQ(complaint({"run", "--memory", "16M"}), "--memory: 16M: too little, a guest needs at least 32M");
+	EXPECT_EQ(complaint({"run", "--memory", "2T"}), "--memory: 2T: too much, a guest can have 1T");
+	EXPECT_EQ(complaint({"run", "--memory", "33M"}), "--memory: 33M: must be a multiple of 2M");
 	EXPECT_NE(complaint({"run", "--memory", "lots"}).find("'lots' is not a size"), std::string::npos);
 	EXPECT_NE(complaint({"run", "--memory"}), "");
 	EXPECT_NE(complaint({"run", "--nonsense"}).find("--nonsense"), std::string::npos);

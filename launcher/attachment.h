@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// What a device of a running guest is to the launcher: the device itself with its
+// registers, and whatever serves it (files, sockets, timers).
+//
+//     DiskOptions --attach_disk()--> Attachment { Block, DeviceSlot, the file }
+//
+// One file per kind (rng.cpp, ...) has the options' reader, which options.cpp
+// lists, and the attach function, which run.cpp calls.
+//
+// Threads: all of this is the event loop's; what a vCPU thread may call is behind
+// the lock of the device's RegisterFile.
+#pragma once
+
+#include "bus.h"
+#include "guest_memory.h"
+#include "guest_ram.h"
+#include "module.h"
+
+#include <boost/asio/io_context.hpp>
+
+#include <functional>
+#include <memory>
+#include <string>
+
+namespace lguest {
+
+// Where a device is attached.  All outlive the attachments.
+struct MachineParts {
+	boost::asio::io_context &loop;
+	const GuestRam &ram;
+	const GuestMemory &memory;
+	Bus &bus;
+	Vm *vm;			// null in tests: no interrupts
+};
+
+class Attachment {
+public:
+	virtual ~Attachment() = default;
+	// What it is called in messages and by `lguest stat`: "disk0".
+	virtual const std::string &name() const = 0;
+	// The guest has ended.  Finish what it was promised, then call `done`, once.
+	virtual void drain(std::function<void()> done) { done(); }
+};
+
+} // namespace lguest
