@@ -31,6 +31,7 @@ MEM    ?= 512M
 KERNEL ?= $(B)/guest-kernel/vmlinux
 APPEND ?=
 WITH   ?=
+DISTRO ?=
 
 # Text for other programs: passed on as typed, a $ in it included.
 override CMD := $(value CMD)
@@ -52,6 +53,7 @@ help:  ## this list
 #? Variables:
 #?   CMD='...'          run this instead of an interactive shell; its exit status is make's
 #?   WITH='/usr/bin/x'  programs of this machine for the guest, with their libraries
+#?   DISTRO=debian      the guest is Debian 12 with systemd on a disk image, build/debian/debian.img
 #?   MEM= KERNEL= APPEND=               the guest's memory, kernel image, kernel command line
 #?   HOST_KERNEL=6.1|6.12 HOST_FLAVOUR=cloud-amd64|amd64 HOST_CPU=<QEMU model> HOST_SMP= HOST_MEM=
 #?   HOST_APPEND=                       the throw-away host and its kernel command line
@@ -129,6 +131,11 @@ test-programs: $(B)/deps.stamp  ## build what the tests and benchmarks run on th
 guest-kernel: $(B)/deps.stamp  ## build the paravirt guest kernel
 	$(Q)guest-paravirt/build-kernel $(B)/guest-kernel
 
+.PHONY: guest-debian
+guest-debian: $(B)/deps.stamp  ## build a disk image with Debian 12 for guests
+	$(Q)tests/host-vm/install-deps debian
+	$(Q)guest-paravirt/debian/build $(B)/debian >/dev/null
+
 .PHONY: guest-initramfs
 guest-initramfs: $(B)/deps.stamp guest-kernel  ## build the guest's initramfs
 	$(Q)guest-paravirt/initramfs/build $(B)/guest-initramfs >/dev/null
@@ -153,11 +160,11 @@ status_file := $(B)/host-vm/status.$(shell echo $$PPID)
 # All a run needs, built with every word on stderr: stdout belongs to the command.
 .PHONY: run host run-command host-command needed
 needed:
-	@$(MAKE) >&2 all host-kernel HOST_KERNEL_ONLY=1
+	@$(MAKE) >&2 all $(DISTRO:%=guest-%) host-kernel HOST_KERNEL_ONLY=1
 
 run-command: needed
 	@tests/host-vm/run-guest --kernel '$(KERNEL)' --memory '$(MEM)' --append "$$APPEND" --with "$$WITH" \
-		-- $(host_options); echo $$? >$(status_file)
+		$(if $(DISTRO),--disk '$(B)/$(DISTRO)/$(DISTRO).img') -- $(host_options); echo $$? >$(status_file)
 
 host-command: needed
 	@tests/host-vm/run $(host_options) -- "$$CMD"; echo $$? >$(status_file)

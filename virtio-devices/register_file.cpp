@@ -5,6 +5,9 @@
 #define VIRTIO_MMIO_NO_LEGACY
 #include <linux/virtio_config.h>
 #include <linux/virtio_mmio.h>
+#include <lguest/guest_abi.h>
+
+#include <atomic>
 
 namespace lguest {
 namespace {
@@ -37,7 +40,7 @@ void set_half(std::uint64_t &whole, std::uint32_t select, std::uint32_t value)
 } // namespace
 
 RegisterFile::RegisterFile(const GuestMemory &memory, Device &device, Wires &wires)
-	: device_{device}, wires_{wires}, offered_{device.features() | transport_features}
+	: memory_{memory}, device_{device}, wires_{wires}, offered_{device.features() | transport_features}
 {
 	for (std::uint16_t size : device.queue_sizes())
 		queues_.emplace_back(memory, size);
@@ -101,7 +104,22 @@ Virtqueue::Counters RegisterFile::counters(unsigned queue)
 void RegisterFile::raise(std::uint32_t cause)
 {
 	interrupt_status_ |= cause;
+	if (status_mirror_)
+		std::atomic_ref{*status_mirror_}.fetch_or(cause);
 	wires_.interrupt();
+}
+
+void RegisterFile::set_status_word(std::uint64_t gpa)
+{
+	status_mirror_ = nullptr;
+	if (gpa == 0)
+		return;
+	auto word = memory_.range(Gpa{gpa}, sizeof(std::uint32_t));
+	if (!word || gpa % sizeof(std::uint32_t))
+		throw DriverError{"status word misaligned or outside memory"};
+	status_mirror_ = reinterpret_cast<std::uint32_t *>(word->data());
+	if (interrupt_status_)
+		std::atomic_ref{*status_mirror_}.fetch_or(interrupt_status_);
 }
 
 void RegisterFile::queue_used(unsigned index)
@@ -184,6 +202,13 @@ void RegisterFile::write_register(std::uint64_t offset, std::uint32_t value)
 	case VIRTIO_MMIO_STATUS:
 		write_status(value);
 		return;
+	case LG_BUS_STATUS_WORD_LOW:
+		set_half(status_word_, 0, value);
+		return;
+	case LG_BUS_STATUS_WORD_HIGH:
+		set_half(status_word_, 1, value);
+		set_status_word(status_word_);
+		return;
 	default:
 		if (Virtqueue *queue = selected())
 			write_queue_register(*queue, offset, value);
@@ -243,6 +268,8 @@ void RegisterFile::reset()
 	for (Virtqueue &queue : queues_)
 		queue.reset();
 	status_ = interrupt_status_ = 0;
+	status_word_ = 0;
+	status_mirror_ = nullptr;
 	accepted_ = 0;
 	offered_select_ = accepted_select_ = queue_select_ = 0;
 }

@@ -71,9 +71,11 @@ private:
 	bool active() const;
 	void needs_reset(std::string_view reason);
 	void raise(std::uint32_t cause);
+	void set_status_word(std::uint64_t gpa);
 	Virtqueue *selected();
 
 	std::mutex lock_;
+	const GuestMemory &memory_;
 	Device &device_;
 	Wires &wires_;
 	const std::uint64_t offered_;		// features
@@ -87,6 +89,8 @@ private:
 	// And those it cannot write as it likes.
 	std::uint32_t status_ = 0;
 	std::uint32_t interrupt_status_ = 0;
+	std::uint64_t status_word_ = 0;		// gpa, as written
+	std::uint32_t *status_mirror_ = nullptr;	// the word there, once it was checked
 	std::uint32_t config_generation_ = 0;
 };
 

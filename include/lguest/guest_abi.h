@@ -129,6 +129,15 @@
 #define LG_BUS_SLOTS		32
 #define LG_BUS_SLOT_SIZE	0x1000
 
+/* In a window, beside virtio-mmio's registers: the gpa of a 4-byte word in the guest's
+ * memory, or 0 for none, as after a reset.  The device sets its InterruptStatus bits in
+ * there too before it interrupts, the driver takes them from there by an exchange with
+ * 0, and needs neither InterruptStatus nor InterruptACK, each an exit to the launcher.
+ * An interrupt without a bit means used buffers: that is all that a device served by
+ * another process than the launcher says.  The write of HIGH takes effect. */
+#define LG_BUS_STATUS_WORD_LOW	0x0e0
+#define LG_BUS_STATUS_WORD_HIGH	0x0e4
+
 /* Interrupt vectors with a meaning on this ABI.  Others (32..255) are the
  * guest's to use for IPIs. */
 #define LG_VECTOR_BUS		0x40	/* + slot */

@@ -375,6 +375,47 @@ TEST_F(ConsoleDevice, BadQueueNeedsReset)
 	EXPECT_EQ(guest.interrupts, 0u);	// there is no driver to interrupt yet
 }
 
+TEST_F(ConsoleDevice, StatusIsMirroredWhereTheDriverWantsIt)
+{
+	std::uint64_t word = guest.allocate(4, 4);
+	guest.store<std::uint32_t>(word, 0);
+	driver.start();
+	driver.set(LG_BUS_STATUS_WORD_LOW, static_cast<std::uint32_t>(word));
+	driver.set(LG_BUS_STATUS_WORD_HIGH, 0);
+	send(driver.queue(Console::transmit_queue(0)).chain().readable("x"));
+	EXPECT_EQ(guest.load<std::uint32_t>(word), static_cast<std::uint32_t>(VIRTIO_MMIO_INT_VRING));
+	registers.with_device([&](Transport &transport) { transport.config_changed(); });
+	EXPECT_EQ(guest.load<std::uint32_t>(word), static_cast<std::uint32_t>(VIRTIO_MMIO_INT_VRING | VIRTIO_MMIO_INT_CONFIG));
+	// The driver takes them; only what is new appears.
+	guest.store<std::uint32_t>(word, 0);
+	registers.with_device([&](Transport &transport) { transport.config_changed(); });
+	EXPECT_EQ(guest.load<std::uint32_t>(word), static_cast<std::uint32_t>(VIRTIO_MMIO_INT_CONFIG));
+}
+
+TEST_F(ConsoleDevice, AResetForgetsTheStatusWord)
+{
+	std::uint64_t word = guest.allocate(4, 4);
+	driver.start();
+	driver.set(LG_BUS_STATUS_WORD_LOW, static_cast<std::uint32_t>(word));
+	driver.set(LG_BUS_STATUS_WORD_HIGH, 0);
+	driver.start();
+	guest.store<std::uint32_t>(word, 0);
+	registers.with_device([&](Transport &transport) { transport.config_changed(); });
+	EXPECT_EQ(guest.load<std::uint32_t>(word), 0u);
+}
+
+TEST_F(ConsoleDevice, BadStatusWordNeedsReset)
+{
+	for (std::uint64_t word : {std::uint64_t{guest.memory.size()}, guest.memory.size() - 2, std::uint64_t{0x1002}, ~std::uint64_t{3}}) {
+		driver.start();
+		guest.reason.clear();
+		driver.set(LG_BUS_STATUS_WORD_LOW, static_cast<std::uint32_t>(word));
+		driver.set(LG_BUS_STATUS_WORD_HIGH, static_cast<std::uint32_t>(word >> 32));
+		EXPECT_TRUE(driver.needs_reset()) << word;
+		EXPECT_EQ(guest.reason, "status word misaligned or outside memory");
+	}
+}
+
 TEST_F(ConsoleDevice, BusReachesSlots)
 {
 	Bus bus;

@@ -13,6 +13,7 @@
 #include <linux/err.h>
 #include <linux/init.h>
 #include <linux/interrupt.h>
+#include <linux/io.h>
 #include <linux/platform_device.h>
 #include <linux/slab.h>
 #include <linux/virtio.h>
@@ -30,6 +31,7 @@ struct lguest_device {
 	struct platform_device *pdev;
 	unsigned int slot;
 	unsigned int irq;
+	u32 status;		/* LG_BUS_STATUS_WORD: written by the host too */
 };
 
 static struct lguest_device *to_lguest(struct virtio_device *vdev)
@@ -173,27 +175,21 @@ static bool vl_notify(struct virtqueue *vq)
 	return lg_hypercall(LG_HC_DOORBELL, to_lguest(vq->vdev)->slot, vq->index, 0) >= 0;
 }
 
-/* The line is an edge: acknowledge first, then look. */
+/* An edge: take the status first, then look.  Used buffers are looked for whatever it
+ * says: a device whose queues another process serves only interrupts. */
 static irqreturn_t vl_interrupt(int irq, void *opaque)
 {
 	struct lguest_device *dev = opaque;
-	u32 status = read_reg(dev, VIRTIO_MMIO_INTERRUPT_STATUS);
-	irqreturn_t result = IRQ_NONE;
+	u32 status = xchg(&dev->status, 0);
+	irqreturn_t result = status ? IRQ_HANDLED : IRQ_NONE;
 	struct virtqueue *vq;
 
-	if (status)
-		write_reg(dev, VIRTIO_MMIO_INTERRUPT_ACK, status);
-
-	if (status & VIRTIO_MMIO_INT_CONFIG) {
+	if (status & VIRTIO_MMIO_INT_CONFIG)
 		virtio_config_changed(&dev->vdev);
-		result = IRQ_HANDLED;
-	}
 
-	if (status & VIRTIO_MMIO_INT_VRING) {
-		result = IRQ_HANDLED;
-		virtio_device_for_each_vq(&dev->vdev, vq)
-			vring_interrupt(irq, vq);
-	}
+	virtio_device_for_each_vq(&dev->vdev, vq)
+		if (vring_interrupt(irq, vq) == IRQ_HANDLED)
+			result = IRQ_HANDLED;
 
 	return result;
 }
@@ -256,6 +252,7 @@ static int vl_find_vqs(struct virtio_device *vdev, unsigned int nvqs,
 	err = request_irq(dev->irq, vl_interrupt, 0, dev_name(&vdev->dev), dev);
 	if (err)
 		return err;
+	write_reg64(dev, LG_BUS_STATUS_WORD_LOW, virt_to_phys(&dev->status));
 
 	for (i = 0; i < nvqs; i++) {
 		if (!infos[i].name) {
