@@ -4,8 +4,6 @@
  * a paravirtual operation exists: early boot code, __read_cr4(), drivers probing
  * ports.  They raise #GP at CPL 3; a few simple ones are carried out here, all
  * others are the guest's #GP, for which its exception tables are prepared.
- *
- * Encodings: SDM vol. 2, appendix A.
  */
 #include <linux/mm.h>
 #include <asm/fpu/xcr.h>
@@ -13,16 +11,7 @@
 #include <asm/processor-flags.h>
 
 #include "lg.h"
-
-#define MAX_LENGTH	15
-
-struct instruction {
-	u8 byte[MAX_LENGTH];
-	unsigned int length;		/* bytes fetched */
-	unsigned int at;		/* next byte to look at */
-	bool operand16, repeat;
-	u8 rex;
-};
+#include "decode.h"
 
 static u64 *general_register(struct switcher_frame *frame, unsigned int number)
 {
@@ -36,44 +25,19 @@ static u64 *general_register(struct switcher_frame *frame, unsigned int number)
 	return registers[number & 15];
 }
 
-static bool fetch(struct lg_vcpu *vcpu, struct instruction *insn)
+static bool fetch(struct lg_vcpu *vcpu, struct lg_instruction *insn)
 {
+	u8 byte[LG_INSTRUCTION_MAX];
+	unsigned int length = sizeof(byte);
 	u64 rip = vcpu->sw->frame.rip;
 
-	*insn = (struct instruction) { .length = MAX_LENGTH };
-	if (!lg_read_guest_virtual(vcpu, rip, insn->byte, MAX_LENGTH))
-		return true;
-	/* The next page may not be there. */
-	insn->length = min_t(u64, MAX_LENGTH, PAGE_SIZE - offset_in_page(rip));
-	return !lg_read_guest_virtual(vcpu, rip, insn->byte, insn->length);
-}
-
-static int next_byte(struct instruction *insn)
-{
-	return insn->at < insn->length ? insn->byte[insn->at++] : -1;
-}
-
-static int skip_prefixes(struct instruction *insn)
-{
-	for (;;) {
-		int byte = next_byte(insn);
-
-		switch (byte) {
-		case 0x66:
-			insn->operand16 = true;
-			break;
-		case 0xf2: case 0xf3:
-			insn->repeat = true;
-			break;
-		case 0x2e: case 0x36: case 0x3e: case 0x26: case 0x64: case 0x65: case 0x67:
-			break;
-		case 0x40 ... 0x4f:
-			insn->rex = byte;
-			return next_byte(insn);
-		default:
-			return byte;
-		}
+	if (lg_read_guest_virtual(vcpu, rip, byte, length)) {
+		/* The next page may not be there. */
+		length = min_t(u64, length, PAGE_SIZE - offset_in_page(rip));
+		if (lg_read_guest_virtual(vcpu, rip, byte, length))
+			return false;
 	}
+	return lg_decode(byte, length, insn);
 }
 
 /* Ports read as all ones, which is what an empty bus gives. */
@@ -162,7 +126,7 @@ static bool move_to_cr(struct lg_vcpu *vcpu, unsigned int cr, u64 value)
 		return true;
 	case 3:
 		flush_all(vcpu);
-		return !lg_load_root(vcpu, value & PAGE_MASK & ~(1ULL << 63));
+		return !lg_load_root(vcpu, lg_root_of(value));
 	case 4:
 		/* Changing PGE flushes everything; the rest changes nothing here. */
 		flush_all(vcpu);
@@ -172,104 +136,55 @@ static bool move_to_cr(struct lg_vcpu *vcpu, unsigned int cr, u64 value)
 	}
 }
 
-static bool two_byte(struct lg_vcpu *vcpu, struct instruction *insn)
+static bool execute(struct lg_vcpu *vcpu, const struct lg_instruction *insn)
 {
 	struct switcher_frame *frame = &vcpu->sw->frame;
-	int opcode = next_byte(insn), modrm;
-	u64 value;
+	u64 value = (u32)frame->rax | frame->rdx << 32;
 
-	switch (opcode) {
-	case 0x06:	/* CLTS */
-	case 0x08:	/* INVD */
-	case 0x09:	/* WBINVD */
+	switch (insn->operation) {
+	case LG_INSN_IN:
+		read_port(frame, insn->width);
 		return true;
-	case 0x01:
-		modrm = next_byte(insn);
-		if (modrm == 0xd1) {	/* XSETBV: the guest lives with the host's XCR0 */
-			value = (u32)frame->rax | frame->rdx << 32;
-			return frame->rcx == 0 && !(value & ~xgetbv(0)) && (value & 1);
-		}
-		/* INVLPG: any memory operand; flushing all is always right. */
-		if (modrm >= 0 && (modrm >> 3 & 7) == 7 && modrm >> 6 == 0 &&
-		    (modrm & 7) != 4 && (modrm & 7) != 5) {
-			flush_all(vcpu);
-			return true;
-		}
-		return false;
-	case 0x20:	/* MOV from CR */
-	case 0x22:	/* MOV to CR */
-		modrm = next_byte(insn);
-		if (modrm < 0)
+	case LG_INSN_OUT:
+	case LG_INSN_NOTHING:
+		return true;
+	case LG_INSN_HLT:
+		vcpu->halted = true;
+		return true;
+	case LG_INSN_CLI:
+	case LG_INSN_STI:
+		if (!vcpu->page)
 			return false;
-		{
-			unsigned int cr = (modrm >> 3 & 7) | (insn->rex & 4 ? 8 : 0);
-			u64 *reg = general_register(frame, (modrm & 7) | (insn->rex & 1 ? 8 : 0));
-
-			return opcode == 0x20 ? move_from_cr(vcpu, cr, reg)
-					      : move_to_cr(vcpu, cr, *reg);
-		}
-	case 0x30:	/* WRMSR */
-		return write_msr(vcpu, frame->rcx, (u32)frame->rax | frame->rdx << 32);
-	case 0x32:	/* RDMSR */
+		vcpu->page->irq_flags = insn->operation == LG_INSN_STI ? X86_EFLAGS_IF : 0;
+		return true;
+	case LG_INSN_INVLPG:
+		flush_all(vcpu);	/* always right, whatever the address */
+		return true;
+	case LG_INSN_READ_CR:
+		return move_from_cr(vcpu, insn->cr, general_register(frame, insn->gpr));
+	case LG_INSN_WRITE_CR:
+		return move_to_cr(vcpu, insn->cr, *general_register(frame, insn->gpr));
+	case LG_INSN_RDMSR:
 		if (!read_msr(vcpu, frame->rcx, &value))
 			return false;
 		frame->rax = (u32)value;
 		frame->rdx = value >> 32;
 		return true;
-	default:
-		return false;
+	case LG_INSN_WRMSR:
+		return write_msr(vcpu, frame->rcx, value);
+	case LG_INSN_XSETBV:		/* the guest lives with the host's XCR0 */
+		return frame->rcx == 0 && !(value & ~xgetbv(0)) && (value & 1);
 	}
+	return false;
 }
 
 bool lg_emulate(struct lg_vcpu *vcpu)
 {
-	struct switcher_frame *frame = &vcpu->sw->frame;
-	struct instruction insn;
-	unsigned int width;
-	bool done;
-	int opcode;
+	struct lg_instruction insn;
 
-	if (!fetch(vcpu, &insn))
+	if (!fetch(vcpu, &insn) || !execute(vcpu, &insn))
 		return false;
-	opcode = skip_prefixes(&insn);
-	width = insn.operand16 ? 2 : 4;
-	switch (opcode) {
-	case 0xe4: case 0xe5:	/* IN imm8 */
-	case 0xec: case 0xed:	/* IN DX */
-		if (opcode < 0xe8)
-			next_byte(&insn);
-		read_port(frame, opcode & 1 ? width : 1);
-		done = true;
-		break;
-	case 0xe6: case 0xe7:	/* OUT imm8 */
-		next_byte(&insn);
-		fallthrough;
-	case 0xee: case 0xef:	/* OUT DX */
-		done = true;
-		break;
-	case 0xf4:		/* HLT */
-		vcpu->halted = true;
-		done = true;
-		break;
-	case 0xfa:		/* CLI */
-		done = vcpu->page != NULL;
-		if (done)
-			vcpu->page->irq_flags = 0;
-		break;
-	case 0xfb:		/* STI */
-		done = vcpu->page != NULL;
-		if (done)
-			vcpu->page->irq_flags = X86_EFLAGS_IF;
-		break;
-	case 0x0f:
-		done = !insn.repeat && two_byte(vcpu, &insn);
-		break;
-	default:
-		done = false;
-	}
-	if (!done)
-		return false;
-	frame->rip += insn.at;
+	vcpu->sw->frame.rip += insn.length;
 	vcpu->stats.instructions_emulated++;
 	return true;
 }

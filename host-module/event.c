@@ -11,11 +11,6 @@
 
 #include "lg.h"
 
-/* What user mode may have in RFLAGS.  IF and bit 1 are forced on. */
-#define USER_RFLAGS	(X86_EFLAGS_CF | X86_EFLAGS_PF | X86_EFLAGS_AF | X86_EFLAGS_ZF | \
-			 X86_EFLAGS_SF | X86_EFLAGS_TF | X86_EFLAGS_DF | X86_EFLAGS_OF | \
-			 X86_EFLAGS_RF | X86_EFLAGS_AC | X86_EFLAGS_ID)
-
 static void enter_at(struct lg_vcpu *vcpu, u64 rip)
 {
 	struct switcher_frame *frame = &vcpu->sw->frame;
@@ -118,20 +113,6 @@ void lg_deliver_interrupt(struct lg_vcpu *vcpu)
 	page->irq_pending = lg_interrupt_pending(vcpu);
 }
 
-static bool user_code_selector(u64 selector)
-{
-	return selector == __USER_CS || selector == __USER32_CS ||
-	       (selector <= 0xffff && (selector & 7) == 7);	/* LDT, RPL 3 */
-}
-
-static bool user_stack_selector(u64 selector)
-{
-	return selector == __USER_DS ||
-	       (selector <= 0xffff && (selector & 7) == 7) ||
-	       (selector >= GDT_ENTRY_TLS_MIN * 8 + 3 && selector <= GDT_ENTRY_TLS_MAX * 8 + 3 &&
-		(selector & 7) == 3);
-}
-
 /*
  * What IRETQ to user mode would do with a bad frame, a guest kernel may not feel
  * at CPL 3 of ours; so it becomes a #GP of the user program, which is what Linux
@@ -147,14 +128,13 @@ void lg_return_to_user(struct lg_vcpu *vcpu)
 
 	frame->rip = READ_ONCE(page->user_rip);
 	frame->rsp = READ_ONCE(page->user_rsp);
-	frame->rflags = (READ_ONCE(page->user_rflags) & USER_RFLAGS) |
-			X86_EFLAGS_IF | X86_EFLAGS_FIXED;
+	frame->rflags = lg_user_rflags(READ_ONCE(page->user_rflags));
 	frame->cs = READ_ONCE(page->user_cs);
 	frame->ss = READ_ONCE(page->user_ss);
 	frame->rcx = READ_ONCE(page->user_rcx);
 	frame->r11 = READ_ONCE(page->user_r11);
 
-	valid = user_code_selector(frame->cs) && user_stack_selector(frame->ss);
+	valid = lg_valid_user_selectors(frame->cs, frame->ss);
 	if (!valid) {
 		frame->cs = __USER_CS;
 		frame->ss = __USER_DS;

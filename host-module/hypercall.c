@@ -21,14 +21,8 @@ static long register_vcpu(struct lg_vcpu *vcpu, u64 gpa)
 	struct lg_vcpu_registration registration;
 	struct page *pin;
 
-	if (lg_read_guest(vcpu->vm, gpa, &registration, sizeof(registration)))
-		return -EINVAL;
-	if (!PAGE_ALIGNED(registration.page) ||
-	    !lg_canonical(registration.kernel_gs_base) ||
-	    !lg_canonical(registration.event_from_user) ||
-	    !lg_canonical(registration.event_from_kernel) ||
-	    !lg_canonical(registration.syscall_from_user) ||
-	    !lg_canonical(registration.return_to_user))
+	if (lg_read_guest(vcpu->vm, gpa, &registration, sizeof(registration)) ||
+	    !lg_valid_registration(&registration))
 		return -EINVAL;
 	pin = lg_pin_guest_page(vcpu->vm, registration.page);
 	if (!pin)
@@ -100,7 +94,7 @@ static long vcpu_up(struct lg_vcpu *vcpu, u64 index, u64 gpa)
 		return -ENOENT;
 	other = vcpu->vm->vcpus[index];
 	if (lg_read_guest(vcpu->vm, gpa, &arguments, sizeof(arguments)) ||
-	    !lg_canonical(arguments.rip) || !lg_canonical(arguments.gs_base))
+	    !lg_valid_start(&arguments))
 		return -EINVAL;
 	if (!READ_ONCE(other->down) || other->start_requested)
 		return -EBUSY;
@@ -116,7 +110,7 @@ static long ipi(struct lg_vcpu *vcpu, u64 target, u64 vector)
 	struct lg_vm *vm = vcpu->vm;
 	unsigned int i;
 
-	if (vector < 32 || vector > 255)
+	if (!lg_valid_interrupt(vector))
 		return -EINVAL;
 	if (target != ~0ULL) {
 		if (target >= LG_MAX_VCPUS || !READ_ONCE(vm->vcpus[target]))
@@ -143,7 +137,7 @@ int lg_load_root(struct lg_vcpu *vcpu, u64 root)
 	struct shadow_roots roots;
 	struct shadow_result result;
 
-	if (root & ~(LG_MAX_GPA - 1) || !PAGE_ALIGNED(root))
+	if (!lg_valid_root(root))
 		return -EINVAL;
 	do {
 		mutex_lock(&vm->mm_lock);
@@ -167,7 +161,7 @@ int lg_load_root(struct lg_vcpu *vcpu, u64 root)
 static long load_root(struct lg_vcpu *vcpu, u64 cr3)
 {
 	const u64 noflush = 1ULL << 63;
-	u64 root = cr3 & ~noflush & PAGE_MASK;
+	u64 root = lg_root_of(cr3);
 
 	if (!(cr3 & noflush)) {
 		mutex_lock(&vcpu->vm->mm_lock);
@@ -205,23 +199,6 @@ static long flush(struct lg_vcpu *vcpu, u64 number, u64 a, u64 b, u64 c)
 }
 
 /* -- segments -------------------------------------------------------------------*/
-
-/* Code or data, DPL 3, or empty.  Marked accessed, so that the CPU need not write
- * to the table; L is for 64-bit code, which the guest has a segment for already. */
-bool lg_sane_descriptor(u64 *descriptor)
-{
-	const u64 code_or_data = 1ULL << 44, dpl3 = 3ULL << 45, accessed = 1ULL << 40;
-	const u64 code = 1ULL << 43, long_mode = 1ULL << 53;
-
-	if (*descriptor == 0)
-		return true;
-	if ((*descriptor & (code_or_data | dpl3)) != (code_or_data | dpl3))
-		return false;
-	if ((*descriptor & (code | long_mode)) == (code | long_mode))
-		return false;
-	*descriptor |= accessed;
-	return true;
-}
 
 static void reload_descriptors(struct lg_vcpu *vcpu)
 {
@@ -286,16 +263,14 @@ static enum lg_next bus_access(struct lg_vcpu *vcpu, bool write)
 {
 	struct switcher_frame *frame = &vcpu->sw->frame;
 	struct lg_run *run = vcpu->run;
-	u64 width = frame->rsi;
 
-	if (frame->rdi >= LG_BUS_SLOTS * LG_BUS_SLOT_SIZE ||
-	    (width != 1 && width != 2 && width != 4 && width != 8)) {
+	if (!lg_valid_bus_access(frame->rdi, frame->rsi)) {
 		frame->rax = -EINVAL;
 		return LG_CONTINUE;
 	}
 	run->exit_reason = write ? LG_EXIT_BUS_WRITE : LG_EXIT_BUS_READ;
 	run->u.bus.address = frame->rdi;
-	run->u.bus.width = width;
+	run->u.bus.width = frame->rsi;
 	run->u.bus.value = write ? frame->rdx : 0;
 	if (!write)
 		vcpu->completion = LG_COMPLETE_BUS_READ;
@@ -306,7 +281,7 @@ static enum lg_next doorbell(struct lg_vcpu *vcpu, u64 slot, u64 queue)
 {
 	struct lg_run *run = vcpu->run;
 
-	if (slot >= LG_BUS_SLOTS || queue > U32_MAX) {
+	if (!lg_valid_doorbell(slot, queue)) {
 		vcpu->sw->frame.rax = -EINVAL;
 		return LG_CONTINUE;
 	}
@@ -327,13 +302,6 @@ static long cpuid_call(struct lg_vcpu *vcpu, u64 leaf, u64 subleaf, u64 gpa)
 }
 
 /* -- dispatch -------------------------------------------------------------------------*/
-
-/* The calls that may stand in a batch. */
-static bool batchable(u64 number)
-{
-	return (number >= LG_HC_LOAD_ROOT && number <= LG_HC_RELEASE_TABLE) ||
-	       number == LG_HC_SET_TLS || number == LG_HC_SET_LDT || number == LG_HC_SET_CPUNODE;
-}
 
 static long memory_or_segment(struct lg_vcpu *vcpu, u64 number, u64 a, u64 b, u64 c)
 {
@@ -356,13 +324,12 @@ static long memory_or_segment(struct lg_vcpu *vcpu, u64 number, u64 a, u64 b, u6
 void lg_run_batch(struct lg_vcpu *vcpu)
 {
 	struct lg_vcpu_page *page = vcpu->page;
-	u32 count = min_t(u32, READ_ONCE(page->batch_count), LG_BATCH_MAX);
-	u32 i;
+	u32 count = lg_batch_count(page), i;
 
 	for (i = 0; i < count; i++) {
-		struct lg_batch_entry entry = page->batch[i];
+		struct lg_batch_entry entry = lg_read_batch_entry(page, i);
 
-		if (!batchable(entry.number)) {
+		if (!lg_batchable(entry.number)) {
 			lg_kill(vcpu->vm, vcpu, "hypercall %llu in a batch", entry.number);
 			return;
 		}
@@ -378,7 +345,7 @@ enum lg_next lg_hypercall(struct lg_vcpu *vcpu)
 	u64 number = frame->rax, a = frame->rdi, b = frame->rsi, c = frame->rdx;
 	int vector;
 
-	if (batchable(number)) {
+	if (lg_batchable(number)) {
 		frame->rax = memory_or_segment(vcpu, number, a, b, c);
 		return LG_CONTINUE;
 	}

@@ -110,7 +110,7 @@ int lg_irqfd(struct lg_vm *vm, const struct lg_irqfd *arg)
 	struct fd file;
 	int error;
 
-	if (arg->flags & ~LG_FD_UNBIND || arg->vector < 32 || arg->vector > 255)
+	if (!lg_valid_irqfd(arg))
 		return -EINVAL;
 	if (arg->vcpu >= LG_MAX_VCPUS || !vm->vcpus[arg->vcpu])
 		return -ENOENT;
@@ -131,7 +131,7 @@ int lg_ioeventfd(struct lg_vm *vm, const struct lg_ioeventfd *arg)
 	struct eventfd_ctx *event;
 	int error = 0;
 
-	if (arg->flags & ~LG_FD_UNBIND || arg->slot >= LG_BUS_SLOTS)
+	if (!lg_valid_ioeventfd(arg))
 		return -EINVAL;
 	event = eventfd_ctx_fdget(arg->fd);
 	if (IS_ERR(event))

@@ -9,6 +9,8 @@
  *   event.c      exceptions and interrupts into the guest
  *   hypercall.c  what the guest asks for
  *   emulate.c    privileged instructions that slipped through
+ *   decode.c     which instruction that is
+ *   arguments.c  which arguments of a guest or of the launcher are good
  *   memory.c     memory slots, and what shadow-mm needs of the kernel
  *   time.c       the time page and the timer
  *   irqfd.c      eventfds for interrupts and doorbells
@@ -41,16 +43,9 @@
 #include "../include/lguest/ioctl_abi.h"
 #include "../shadow-mm/shadow_mm.h"
 #include "../switcher/layout.h"
+#include "arguments.h"
 
 #define pr_lg(level, fmt, ...)	printk(level "lguest: " fmt, ##__VA_ARGS__)
-
-#define LG_NO_GPA	(~0ULL)
-
-struct lg_slot {
-	u64 gfn, frames;
-	unsigned long hva;
-	bool readonly;
-};
 
 /* The VM's own part of the switcher's address range. */
 struct lg_tree {
@@ -207,8 +202,6 @@ enum lg_next lg_hypercall(struct lg_vcpu *vcpu);
 /* Do the batch in the vCPU page, if there is one. */
 void lg_run_batch(struct lg_vcpu *vcpu);
 int lg_load_root(struct lg_vcpu *vcpu, u64 root);
-/* May a guest have it in its TLS or LDT?  Makes it fit to be loaded. */
-bool lg_sane_descriptor(u64 *descriptor);
 /* The instruction at RIP raised #GP in kernel mode.  False: it has to be injected. */
 bool lg_emulate(struct lg_vcpu *vcpu);
 enum lg_next lg_halt(struct lg_vcpu *vcpu);
@@ -247,10 +240,5 @@ void lg_eventfds_free(struct lg_vm *vm);
 void lg_cpuid(const struct lg_vcpu *vcpu, u32 leaf, u32 subleaf, u32 out[4]);
 
 void lg_find_host_windows(struct lg_host_windows *windows);
-
-static inline bool lg_canonical(u64 address)
-{
-	return ((s64)(address << 16) >> 16) == (s64)address;
-}
 
 #endif

@@ -34,41 +34,24 @@ static unsigned long slot_address(const struct lg_slot *slot, u64 gfn)
 	return slot->hva + ((gfn - slot->gfn) << PAGE_SHIFT);
 }
 
-static bool overlaps(const struct lg_slot *slot, u64 gfn, u64 frames)
-{
-	return slot->frames && gfn < slot->gfn + slot->frames && slot->gfn < gfn + frames;
-}
-
 int lg_set_slot(struct lg_vm *vm, const struct lg_memory_slot *arg)
 {
-	u64 gfn = arg->gpa >> PAGE_SHIFT, frames = arg->size >> PAGE_SHIFT;
-	struct lg_slot *slot;
-	int i, error = 0;
+	struct lg_slot *slot, wanted;
+	int error = lg_decode_slot(arg, TASK_SIZE_MAX, &wanted);
 
-	if (arg->slot >= LG_MAX_SLOTS || arg->flags & ~LG_MEM_READONLY)
-		return -EINVAL;
-	if (!PAGE_ALIGNED(arg->gpa | arg->size | arg->userspace_addr))
-		return -EINVAL;
-	if (arg->gpa > LG_MAX_GPA || arg->size > LG_MAX_GPA - arg->gpa)
-		return -EINVAL;
-	if (arg->userspace_addr > TASK_SIZE_MAX || arg->size > TASK_SIZE_MAX - arg->userspace_addr)
-		return -EINVAL;
-
+	if (error)
+		return error;
 	mutex_lock(&vm->mm_lock);
 	slot = &vm->slots[arg->slot];
-	for (i = 0; i < LG_MAX_SLOTS; i++)
-		if (i != arg->slot && overlaps(&vm->slots[i], gfn, frames))
-			error = -EEXIST;
+	if (lg_slot_overlaps(vm->slots, arg->slot, &wanted))
+		error = -EEXIST;
 	/* The reverse map has the size the memory had at the first run. */
-	if (vm->shadow && gfn + frames > vm->frames)
+	if (vm->shadow && wanted.gfn + wanted.frames > vm->frames)
 		error = -EINVAL;
 	if (!error) {
 		if (vm->shadow && slot->frames)
 			shadow_unmap_frames(vm->shadow, slot->gfn, slot->frames);
-		*slot = (struct lg_slot) {
-			.gfn = gfn, .frames = frames, .hva = arg->userspace_addr,
-			.readonly = arg->flags & LG_MEM_READONLY,
-		};
+		*slot = wanted;
 	}
 	mutex_unlock(&vm->mm_lock);
 	return error;

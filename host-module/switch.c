@@ -164,6 +164,8 @@ static void fill_gdt(u64 *gdt, int cpu)
 {
 	u64 tss = cpu_address(cpu) + SWITCHER_CPU_TSS;
 
+	BUILD_BUG_ON(LG_USER_CS != __USER_CS || LG_USER32_CS != __USER32_CS ||
+		     LG_USER_DS != __USER_DS || LG_TLS_SELECTOR(0) != GDT_ENTRY_TLS_MIN * 8 + 3);
 	/* Accessed bits preset.  Selectors are the host's, because STAR is. */
 	gdt[GDT_ENTRY_KERNEL_CS] = 0x00af9b000000ffffULL;
 	gdt[GDT_ENTRY_KERNEL_DS] = 0x00cf93000000ffffULL;

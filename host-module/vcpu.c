@@ -178,27 +178,6 @@ static void get_regs(struct lg_vcpu *vcpu, struct lg_regs *regs)
 	memcpy(regs->pending, vcpu->pending, sizeof(regs->pending));
 }
 
-static bool valid_regs(const struct lg_regs *regs)
-{
-	const u64 addresses[] = {
-		regs->rip, regs->fs_base, regs->gs_base, regs->kernel_gs_base,
-		regs->event_from_user, regs->event_from_kernel, regs->syscall_from_user,
-		regs->return_to_user,
-	};
-	int i;
-
-	for (i = 0; i < ARRAY_SIZE(addresses); i++)
-		if (!lg_canonical(addresses[i]))
-			return false;
-	if (regs->rflags & (X86_EFLAGS_IOPL | X86_EFLAGS_VM | X86_EFLAGS_NT |
-			    X86_EFLAGS_VIF | X86_EFLAGS_VIP) || regs->rflags >> 22)
-		return false;
-	if (regs->cs != __USER_CS && !(regs->user_mode && regs->cs == __USER32_CS))
-		return false;
-	return regs->ss == __USER_DS && !(regs->ds | regs->es | regs->fs | regs->gs) &&
-	       regs->user_mode <= 1 && regs->halted <= 1;
-}
-
 static int set_regs(struct lg_vcpu *vcpu, const struct lg_regs *regs)
 {
 	struct switcher_vcpu *sw = vcpu->sw;
@@ -207,7 +186,7 @@ static int set_regs(struct lg_vcpu *vcpu, const struct lg_regs *regs)
 	u64 tls[ARRAY_SIZE(vcpu->tls)];
 	unsigned int i;
 
-	if (!valid_regs(regs))
+	if (!lg_valid_regs(regs))
 		return -EINVAL;
 	for (i = 0; i < ARRAY_SIZE(tls); i++) {
 		tls[i] = regs->tls[i];
@@ -216,11 +195,8 @@ static int set_regs(struct lg_vcpu *vcpu, const struct lg_regs *regs)
 	}
 	if (regs->vcpu_page != LG_NO_GPA) {
 		page = lg_pin_guest_page(vcpu->vm, regs->vcpu_page);
-		if (!page || !PAGE_ALIGNED(regs->vcpu_page)) {
-			if (page)
-				unpin_user_page(page);
+		if (!page)
 			return -EINVAL;
-		}
 	}
 	*frame = (struct switcher_frame) {
 		.rax = regs->rax, .rbx = regs->rbx, .rcx = regs->rcx, .rdx = regs->rdx,
@@ -246,7 +222,7 @@ static int set_regs(struct lg_vcpu *vcpu, const struct lg_regs *regs)
 		sw->kernel_cr3 = 0;
 		mutex_unlock(&vcpu->vm->mm_lock);
 	}
-	vcpu->root = regs->cr3 & ~0xfffULL & ~(1ULL << 63);
+	vcpu->root = lg_root_of(regs->cr3);
 	vcpu->halted = regs->halted;
 	vcpu->down = false;
 	vcpu->cpunode = regs->cpunode;

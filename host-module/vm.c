@@ -66,7 +66,7 @@ static int interrupt(struct lg_vm *vm, const struct lg_interrupt *arg)
 {
 	if (arg->vcpu >= LG_MAX_VCPUS || !vm->vcpus[arg->vcpu])
 		return -ENOENT;
-	if (arg->vector < 32 || arg->vector > 255)
+	if (!lg_valid_interrupt(arg->vector))
 		return -EINVAL;
 	lg_vcpu_interrupt(vm->vcpus[arg->vcpu], arg->vector);
 	return 0;

@@ -21,7 +21,6 @@ constexpr std::uint32_t header_magic = 0x53726448;	// "HdrS"
 constexpr std::uint16_t header_version = 0x020f;
 constexpr std::uint16_t header_boot_flag = 0xaa55;
 constexpr std::uint32_t e820_ram = 1;
-constexpr std::uint16_t code_selector = 0x33, stack_selector = 0x2b;	// Linux's __USER_CS and __USER_DS
 
 struct Layout {
 	std::vector<Mapping> mappings;
@@ -159,8 +158,8 @@ lg_regs prepare_boot(const GuestMemory &memory, const BootRequest &request)
 	registers.rip = request.kernel.entry + request.placement.text_offset;
 	registers.rsi = request.placement.page_offset_base + value(zero_page);
 	registers.rflags = LG_ENTRY_RFLAGS;
-	registers.cs = code_selector;
-	registers.ss = stack_selector;
+	registers.cs = LG_USER_CS;
+	registers.ss = LG_USER_DS;
 	registers.cr3 = value(layout.tables);
 	registers.vcpu_page = registers.time_page = ~0ull;
 	return registers;

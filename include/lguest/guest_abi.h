@@ -93,6 +93,13 @@
 
 /* -- segments ---------------------------------------------------------------*/
 
+/* The segments a guest finds: 64-bit code, 32-bit code and data, all flat, and three
+ * for TLS.  The numbers are Linux's, for the host's STAR has them too. */
+#define LG_USER32_CS		0x23
+#define LG_USER_DS		0x2b
+#define LG_USER_CS		0x33
+#define LG_TLS_SELECTOR(index)	((12 + (index)) * 8 + 3)
+
 /* RDI: TLS index 0..2, RSI: descriptor.  Only code and data segments of DPL 3
  * and the empty descriptor are accepted, else -EINVAL. */
 #define LG_HC_SET_TLS		22
