@@ -125,6 +125,8 @@ bool lg_slot_overlaps(const struct lg_slot *slots, unsigned int index, const str
 {
 	unsigned int i;
 
+	if (!slot->frames)
+		return false;
 	for (i = 0; i < LG_MAX_SLOTS; i++)
 		if (i != index && slots[i].frames &&
 		    slot->gfn < slots[i].gfn + slots[i].frames &&

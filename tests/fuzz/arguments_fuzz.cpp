@@ -238,8 +238,8 @@ void memory_slot(Input &input, Slots &slots)
 		arg.gpa = how & before ? (other.gfn + away) * 4096 - arg.size : (other.gfn + other.frames + away) * 4096;
 	}
 	slots.set(arg, user_end);
-	if (how & empty_it && arg.slot < LG_MAX_SLOTS)
-		ALWAYS(slots.set({arg.slot, 0, 0, 0, 0}, user_end) == 0);
+	if (how & empty_it && arg.slot < LG_MAX_SLOTS)	// wherever it says the slot was
+		ALWAYS(slots.set({arg.slot, 0, arg.gpa % LG_MAX_GPA & ~0xfffull, 0, 0}, user_end) == 0);
 }
 
 // --- interrupts, devices, batches ----------------------------------------------

@@ -464,6 +464,7 @@ TEST(memory_slots_are_checked)
 	EXPECT_EQ(guest.set_slot(1, gpa - kPage, 2 * kPage, memory), EEXIST);
 	EXPECT_EQ(guest.set_slot(1, gpa, kPage, memory), 0);
 	EXPECT_EQ(guest.set_slot(1, gpa, 0, memory), 0);
+	EXPECT_EQ(guest.set_slot(1, kPage, 0, memory), 0);	/* inside another */
 	EXPECT_EQ(guest.start_at(just_passes).run().reason, LG_EXIT_SHUTDOWN);
 }
 

@@ -361,6 +361,12 @@ TEST_F(SlotOverlap, EmptySlotsAreNoObstacle)
 	EXPECT_FALSE(overlaps(0, 40, 20));
 }
 
+TEST_F(SlotOverlap, EmptyOneOverlapsNothing)
+{
+	for (u64 gfn : {0, 99, 100, 105, 109, 110})
+		EXPECT_FALSE(overlaps(0, gfn, 0)) << gfn;
+}
+
 TEST_F(SlotOverlap, AllOfMemory)
 {
 	slots_[3] = {.gfn = 0, .frames = LG_MAX_GPA >> 12, .hva = 0, .readonly = false};
