@@ -80,6 +80,26 @@ static void exception(struct lg_vcpu *vcpu, unsigned int vector)
 	}
 }
 
+/* A descriptor changed under a loaded selector: whoever has that one, has null from
+ * now on.  Of a selector the error code says all but the RPL. */
+static void lost_segment(struct lg_vcpu *vcpu, u64 error)
+{
+	struct switcher_vcpu *sw = vcpu->sw;
+	u16 *const selectors[] = { &sw->ds, &sw->es, &sw->fs, &sw->gs };
+	u16 lost = error & 0xfffc;
+	bool found = false;
+	int i;
+
+	for (i = 0; lost && i < ARRAY_SIZE(selectors); i++) {
+		if ((*selectors[i] & 0xfffc) == lost) {
+			*selectors[i] = 0;
+			found = true;
+		}
+	}
+	if (!found)	/* cannot be; but to enter with it again would be for ever */
+		sw->ds = sw->es = sw->fs = sw->gs = 0;
+}
+
 /* Interrupts on: everything that may take time. */
 static enum lg_next handle_exit(struct lg_vcpu *vcpu, unsigned int vector)
 {
@@ -113,8 +133,7 @@ static enum lg_next handle_exit(struct lg_vcpu *vcpu, unsigned int vector)
 		lg_inject(vcpu, X86_TRAP_GP, frame->error & 0xffff, 0);
 		return LG_CONTINUE;
 	case SWITCHER_EXIT_SEGMENT:
-		/* A descriptor changed under a loaded selector. */
-		vcpu->sw->ds = vcpu->sw->es = vcpu->sw->fs = vcpu->sw->gs = 0;
+		lost_segment(vcpu, frame->error);
 		return LG_CONTINUE;
 	case SWITCHER_EXIT_BUG:
 		pr_lg(KERN_ERR, "exception %llu inside the switcher at +%#llx; the guest is stopped\n",

@@ -46,7 +46,7 @@
 #define SWITCHER_EXIT_RETURN	258	/* return to user, not switched directly */
 #define SWITCHER_EXIT_SYSCALL32	259	/* SYSCALL in compatibility mode (AMD) */
 #define SWITCHER_EXIT_IRET	260	/* the guest's selectors or RIP made IRETQ fault */
-#define SWITCHER_EXIT_SEGMENT	261	/* a saved segment selector can no longer be loaded */
+#define SWITCHER_EXIT_SEGMENT	261	/* the saved selector `error` can no longer be loaded */
 #define SWITCHER_EXIT_ABORT	262	/* NMI or #MC before the guest was entered */
 #define SWITCHER_EXIT_BUG	263	/* a fault inside the switcher that cannot be */
 

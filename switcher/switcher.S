@@ -657,12 +657,13 @@ switcher_bug:
 	movq	%rax, (VCPU_FRAME + FRAME_RIP)(%rsi)
 	jmp	leave_null_segments
 
+/* The error code tells the selector. */
 enter_segment_fault:
-	movq	$SWITCHER_EXIT_SEGMENT, (VCPU_FRAME + FRAME_VECTOR)(%rsi)
-	jmp	leave_null_segments
-
+	movl	$SWITCHER_EXIT_SEGMENT, %edx
+	jmp	1f
 enter_iret_fault:
-	movq	$SWITCHER_EXIT_IRET, (VCPU_FRAME + FRAME_VECTOR)(%rsi)
+	movl	$SWITCHER_EXIT_IRET, %edx
+1:	movq	%rdx, (VCPU_FRAME + FRAME_VECTOR)(%rsi)
 	movq	FRAME_ERROR(%rsp), %rax
 	movq	%rax, (VCPU_FRAME + FRAME_ERROR)(%rsi)
 	jmp	leave_null_segments

@@ -87,6 +87,73 @@ PAYLOAD(tls_selector_that_becomes_invalid)
 9:	EXPECT(%rbx, $0)
 	PASS
 
+/* Only that one is lost, whatever its RPL. */
+PAYLOAD(other_selectors_stay_when_one_becomes_invalid)
+	ON_USER(8f)
+	ON_SYSCALL(9f)
+	SET_TLS(0, DATA32)
+	SET_TLS(1, DATA32)
+	ENTER_USER(1f)
+1:	movl	$USER_DS, %eax
+	movl	%eax, %ds
+	movl	$TLS(1), %eax
+	movl	%eax, %es
+	movl	$TLS(0), %eax
+	movl	%eax, %fs
+	movl	$(TLS(0) - 3), %eax
+	movl	%eax, %gs
+	ud2
+8:	EXPECT_EVENT(6, 0)
+	SET_TLS(0, 0)
+	EXPECT(%rax, $0)
+	ENTER_USER(2f)
+2:	movl	%ds, %ebx
+	movl	%es, %ebp
+	movl	%fs, %r12d
+	movl	%gs, %r13d
+	syscall
+9:	EXPECT(%rbx, $USER_DS)
+	EXPECT(%rbp, $TLS(1))
+	EXPECT(%r12, $0)
+	EXPECT(%r13, $0)
+	PASS
+
+/* Each of them by itself. */
+PAYLOAD(several_selectors_become_invalid)
+	ON_USER(8f)
+	ON_SYSCALL(9f)
+	SET_TLS(0, DATA32)
+	SET_TLS(1, DATA32)
+	LDT_ENTRY(0, DATA32)
+	SET_LDT(1)
+	ENTER_USER(1f)
+1:	movl	$LDT(0), %eax
+	movl	%eax, %ds
+	movl	$TLS(1), %eax
+	movl	%eax, %es
+	movl	$TLS(0), %eax
+	movl	%eax, %fs
+	ud2
+8:	EXPECT_EVENT(6, 0)
+	movl	$3, PAGE(batch_count)			/* all at once */
+	movq	$LG_HC_SET_TLS, PAGE(batch)
+	movq	$0, PAGE(batch + 8)
+	movq	$0, PAGE(batch + 16)
+	movq	$LG_HC_SET_TLS, PAGE(batch + 32)
+	movq	$1, PAGE(batch + 40)
+	movq	$0, PAGE(batch + 48)
+	movq	$LG_HC_SET_LDT, PAGE(batch + 64)
+	movq	$0, PAGE(batch + 80)
+	ENTER_USER(2f)
+2:	movl	%ds, %ebx
+	movl	%es, %ebp
+	movl	%fs, %r12d
+	syscall
+9:	EXPECT(%rbx, $0)
+	EXPECT(%rbp, $0)
+	EXPECT(%r12, $0)
+	PASS
+
 PAYLOAD(tls_refuses_what_is_not_for_users)
 	.irp	descriptor, DATA_DPL0, CALL_GATE, TSS_DESCRIPTOR, CODE64_FLAT, 0x00affb0000000000, 0x0000e20000000000, 1, 0xffffffffffffffff
 	SET_TLS(0, \descriptor)
