@@ -69,6 +69,7 @@ struct lg_vm {
 	struct lg_slot slots[LG_MAX_SLOTS];
 	struct shadow_mm *shadow;	/* made at the first run */
 	u64 frames;			/* guest frames the shadow was made for */
+	bool fallback_noted;		/* the log knows of the global-pages fallback */
 	cpumask_var_t flush_cpus;
 	struct shadow_page *reserve;	/* pages for shadow-mm */
 	unsigned int reserved;

@@ -6,6 +6,7 @@
 #include <linux/entry-kvm.h>
 #include <linux/hrtimer.h>
 #include <linux/kvm_host.h>
+#include <linux/ratelimit.h>
 #include <linux/sched/signal.h>
 #include <asm/debugreg.h>
 #include <asm/fpu/api.h>
@@ -15,6 +16,24 @@
 #include "lg.h"
 
 #define PFEC_PROTECTION_KEY	(1u << 5)
+
+/*
+ * A guest on top of the host's mappings is correct, but each switch empties the TLB:
+ * whoever wonders finds the reason in the log, once for each VM.  A leaf among the
+ * host's comes only by a miss, so it is at this address.  The window itself is not
+ * named: where the host's kernel lies is not for all who may read its log.
+ */
+static void note_fallback(struct lg_vcpu *vcpu)
+{
+	struct lg_vm *vm = vcpu->vm;
+	u64 start = vcpu->cr2 & PMD_MASK;
+
+	if (vm->fallback_noted || !shadow_needs_pge_off(vm->shadow))
+		return;
+	vm->fallback_noted = true;
+	pr_info_ratelimited("lguest: process %d: its guest has pages where the host has some, in [%#llx, %#llx); it runs slowly, with CR4.PGE off\n",
+			    task_tgid_nr(current), start, start + PMD_SIZE);
+}
 
 /* A #PF the CPU raised: a miss of the shadow tables, or the guest's own. */
 static void page_fault(struct lg_vcpu *vcpu)
@@ -43,6 +62,7 @@ static void page_fault(struct lg_vcpu *vcpu)
 	do {
 		mutex_lock(&vm->mm_lock);
 		result = shadow_fault(vm->shadow, vcpu->root, vcpu->cr2, access);
+		note_fallback(vcpu);
 		mutex_unlock(&vm->mm_lock);
 		switch (result.outcome) {
 		case SHADOW_DONE:

@@ -3,6 +3,7 @@
  * The launcher's side of a guest: how LG_RUN ends, registers, memory slots, who may use
  * a VM, and what the counters say.
  */
+#include <fcntl.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -10,7 +11,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
+#include <string>
 #include <vector>
 
 #include "guest.hpp"
@@ -596,6 +599,41 @@ TEST(guest_on_top_of_the_host_runs_without_global_pages)
 
 	EXPECT_EQ(guest.start_at(null_syscalls).run().reason, LG_EXIT_SHUTDOWN);
 	EXPECT(guest.stats().global_pages_fallback > 0);
+}
+
+/* One line, and the address in it is the guest's. */
+TEST(fallback_is_logged_once)
+{
+	Fd log(open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+
+	if (log.get() < 0)
+		throw Skip("no /dev/kmsg to read");
+	check_system(lseek(log.get(), 0, SEEK_END), "lseek /dev/kmsg");
+
+	Guest guest(Guest::Place::on_host);
+
+	EXPECT_EQ(guest.start_at(null_syscalls).run().reason, LG_EXIT_SHUTDOWN);
+
+	const std::string ours = "lguest: process " + std::to_string(getpid()) + ": ";
+	std::string line;
+	char record[1024];
+	unsigned count = 0;
+
+	for (ssize_t size; (size = read(log.get(), record, sizeof(record))) > 0;) {
+		std::string text(record, size);
+
+		if (text.find(ours) == text.npos)
+			continue;
+		line = text.substr(text.find(ours));
+		count++;
+	}
+	EXPECT_EQ(count, 1);
+
+	unsigned long long start = 0, end = 0;
+
+	EXPECT_EQ(std::sscanf(line.c_str(), "%*[^[][%llx, %llx)", &start, &end), 2);
+	EXPECT_EQ(end - start, 1 << 21);
+	EXPECT(end > host_mapped() && start < guest.direct() + MEMORY_SIZE);
 }
 
 LASTING_TEST(many_hypercalls_preserve_registers, 60)
