@@ -111,7 +111,8 @@ void registers(Input &input)
 
 void entry_points(Input &input)
 {
-	lg_vcpu_registration registration{input.number(), input.number(), input.number(), input.number(), input.number(), input.number()};
+	lg_vcpu_registration registration{input.number(), input.number(), input.number(),
+					  input.number(), input.number(), input.number()};
 	if (lg_valid_registration(&registration)) {
 		ALWAYS(registration.page % 4096 == 0);
 		for (u64 address : {registration.kernel_gs_base, registration.event_from_user, registration.event_from_kernel,

@@ -262,7 +262,7 @@ PAYLOAD(timer_in_the_past_fires_at_once)
 PAYLOAD(timer_can_be_cancelled)
 	SET_TIME_PAGE
 	call	read_clock
-	leaq	30 * MILLISECOND(%rax), %rdi
+	leaq	300 * MILLISECOND(%rax), %rdi
 	movq	%rdi, VAR(0)
 	HYPERCALL(LG_HC_SET_TIMER)
 	xorl	%edi, %edi

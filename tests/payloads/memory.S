@@ -577,7 +577,8 @@ PAYLOAD(tables_point_at_the_vcpu_page)
 	movl	PLAY, %eax
 	PASS
 
-/* A user that may write the vCPU page is a matter between it and its kernel. */
+/* A user that may write the vCPU page is a matter between it and its kernel. Not the batch's count: whenever the host looks
+ * at it, which an interrupt may make it do at any moment, calls that do not exist end the guest. */
 PAYLOAD(user_scribbles_over_the_vcpu_page)
 	ON_SYSCALL(9f)
 	PLAY_ENTRY(1, %rbx)
@@ -585,8 +586,11 @@ PAYLOAD(user_scribbles_over_the_vcpu_page)
 	FLUSH_ALL
 	ENTER_USER(1f)
 1:	movl	$PLAY, %edi
-	movl	$512, %ecx
+	movl	$VCPU_batch_count / 8, %ecx
 	movq	$-1, %rax
+	rep stosq
+	movl	$PLAY + VCPU_batch_count + 8, %edi
+	movl	$(4096 - VCPU_batch_count - 8) / 8, %ecx
 	rep stosq
 	xorl	%eax, %eax
 	syscall
