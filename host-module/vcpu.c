@@ -18,6 +18,7 @@
 #include <asm/special_insns.h>
 
 #include "lg.h"
+#include "compat.h"
 
 /* -- requests from other threads ------------------------------------------------*/
 
