@@ -55,7 +55,7 @@ help:  ## this list
 #?   WITH='/usr/bin/x'  programs of this machine for the guest, with their libraries
 #?   DISTRO=debian      the guest is Debian 12 with systemd on a disk image, build/debian/debian.img
 #?   MEM= KERNEL= APPEND=               the guest's memory, kernel image, kernel command line
-#?   HOST_KERNEL=6.1|6.12 HOST_FLAVOUR=cloud-amd64|amd64 HOST_CPU=<QEMU model> HOST_SMP= HOST_MEM=
+#?   HOST_KERNEL=6.1|6.12 HOST_FLAVOUR=cloud-amd64|amd64|debug HOST_CPU=<QEMU model> HOST_SMP= HOST_MEM=
 #?   HOST_APPEND=                       the throw-away host and its kernel command line
 #?   TIMEOUT=<seconds>  stop the command after that long (exit status 124)
 #?   NO_MODULE=1        do not load lg.ko;  NMI_STORM=<per second>  NMIs to the host meanwhile
@@ -84,6 +84,12 @@ $(B)/host-kernels/%/release: | $(B)/deps.stamp
 		$(firstword $(subst -, ,$*)) $(if $(findstring -,$*),$(patsubst $(firstword $(subst -, ,$*))-%,%,$*),cloud-amd64) $(@D)
 	@touch $@
 .PRECIOUS: $(B)/host-kernels/%/release
+
+# This one is built, not fetched.
+$(B)/host-kernels/6.12-debug/release: tests/host-vm/build-debug-kernel tests/host-vm/debug-config-6.12 \
+		guest-paravirt/kernel-build.sh | $(B)/deps.stamp
+	$(Q)tests/host-vm/build-debug-kernel $(@D) $(B)/debug-kernel
+	@touch $@
 
 $(B)/host-vm/agent: tests/host-vm/agent.c | $(B)/deps.stamp
 	@mkdir -p $(@D)
@@ -177,7 +183,7 @@ host: host-command  ## a root shell on a throw-away host with lg.ko loaded; CMD=
 
 # --- proof ------------------------------------------------------------------------------------------------
 
-.PHONY: test test-unit test-host test-bochs
+.PHONY: test test-unit test-host test-bochs test-debug
 test: $(B)/deps.stamp  ## all tests, natively and on throw-away hosts; one summary
 	@tests/run-tests unit host
 
@@ -189,6 +195,9 @@ test-host: $(B)/deps.stamp  ## assembly payloads and Linux guests on a matrix of
 
 test-bochs: $(B)/deps.stamp  ## payloads and a guest on Bochs, which has PCID and IBT
 	@tests/run-tests bochs
+
+test-debug: $(B)/deps.stamp  ## payloads and guests on a host kernel with lockdep, KASAN and the like, which is built first
+	@tests/run-tests debug
 
 .PHONY: bench
 bench: all test-programs host-kernel  ## first numbers: guest against native, one table

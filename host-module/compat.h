@@ -11,6 +11,9 @@
 #ifndef __ASSEMBLY__
 #include <linux/eventfd.h>
 #include <linux/file.h>
+#if __has_include(<asm/gsseg.h>)	/* load_gs_index() where no PARAVIRT_XXL is */
+#include <asm/gsseg.h>
+#endif
 
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
 #define lg_eventfd_signal(ctx)	eventfd_signal(ctx)

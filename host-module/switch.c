@@ -473,7 +473,7 @@ void lg_switcher_put(struct lg_vcpu *vcpu)
  * before anything here can be predicted, by the same feature bits (the bits of
  * AMD's SRSO imply UNRET).
  */
-static noinline notrace void world_switch(u64 cpu, u64 vcpu, u64 enter)
+static __always_inline void world_switch(u64 cpu, u64 vcpu, u64 enter)
 {
 	asm volatile(ANNOTATE_RETPOLINE_SAFE
 		     "call *%[enter]\n\t"
@@ -484,6 +484,24 @@ static noinline notrace void world_switch(u64 cpu, u64 vcpu, u64 enter)
 		     :: "rcx", "rdx", "r8", "r9", "r10", "r11", "memory", "cc");
 	if (cpu_feature_enabled(X86_FEATURE_KERNEL_IBRS))
 		native_wrmsrl(MSR_IA32_SPEC_CTRL, this_cpu_read(x86_spec_ctrl_current));
+}
+
+/*
+ * To the kernel the guest is user mode: between these calls interrupts count as
+ * enabled and RCU does not watch this CPU, so nothing here may be traced or
+ * checked.  Returns CR2.
+ */
+static noinstr u64 run_guest(u64 cpu, u64 vcpu, u64 enter)
+{
+	u64 cr2;
+
+	guest_state_enter_irqoff();
+	if (cpu_feature_enabled(X86_FEATURE_CLEAR_CPU_BUF))
+		x86_clear_cpu_buffers();
+	world_switch(cpu, vcpu, enter);
+	cr2 = native_read_cr2();
+	guest_state_exit_irqoff();
+	return cr2;
 }
 
 void lg_switch(struct lg_vcpu *vcpu, bool pge_off)
@@ -512,12 +530,7 @@ void lg_switch(struct lg_vcpu *vcpu, bool pge_off)
 			wrpkru(0);	/* all guest pages are user pages to the CPU */
 	}
 
-	guest_state_enter_irqoff();
-	if (cpu_feature_enabled(X86_FEATURE_CLEAR_CPU_BUF))
-		x86_clear_cpu_buffers();
-	world_switch(area->self, vcpu->sw_address, switcher_address(switcher_enter));
-	vcpu->cr2 = native_read_cr2();
-	guest_state_exit_irqoff();
+	vcpu->cr2 = run_guest(area->self, vcpu->sw_address, switcher_address(switcher_enter));
 
 	if (cpu_feature_enabled(X86_FEATURE_OSPKE) && pkru != rdpkru())
 		wrpkru(pkru);

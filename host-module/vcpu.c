@@ -18,6 +18,7 @@
 #include <asm/special_insns.h>
 
 #include "lg.h"
+#include "compat.h"
 
 /* -- requests from other threads ------------------------------------------------*/
 
@@ -374,6 +375,10 @@ free:
 void lg_vcpu_free(struct lg_vcpu *vcpu)
 {
 	hrtimer_cancel(&vcpu->timer);
+	/* Nobody can kick it any more, but the last kick may still be queued on a CPU
+	 * that has its interrupts off. */
+	while (smp_load_acquire(&vcpu->kick.node.u_flags) & CSD_FLAG_LOCK)
+		cpu_relax();
 	if (vcpu->page_pin)
 		unpin_user_page(vcpu->page_pin);
 	lg_switcher_free_vcpu(vcpu);

@@ -5,7 +5,7 @@
  * not have pages of its own there: docs/address-space.md.
  *
  * What is mapped now is found in the live page tables, 2 MiB at a time; areas in
- * which the host maps more later are taken whole.
+ * which the host maps more later are taken whole, and not looked into.
  */
 #include <linux/mm.h>
 #include <linux/pgtable.h>
@@ -43,6 +43,7 @@ static void add_window(struct lg_host_windows *windows, u64 start, u64 last)
 
 	if (last < UPPER_HALF)
 		return;		/* five levels: out of a guest's reach */
+	start = max(start, UPPER_HALF);
 	while (i < windows->count && windows->window[i].end &&
 	       windows->window[i].end < start)
 		i++;
@@ -52,9 +53,12 @@ static void add_window(struct lg_host_windows *windows, u64 start, u64 last)
 		if (!windows->window[j].end || (end && windows->window[j].end > end))
 			end = windows->window[j].end;
 	}
+	if (j == i && windows->count == LG_MAX_WINDOWS) {
+		join_closest(windows);
+		add_window(windows, start, last);	/* its place may be another now */
+		return;
+	}
 	if (j == i) {
-		if (windows->count == LG_MAX_WINDOWS)
-			join_closest(windows), i = min(i, windows->count);
 		memmove(&windows->window[i + 1], &windows->window[i],
 			(windows->count - i) * sizeof(windows->window[0]));
 		windows->count++;
@@ -65,6 +69,17 @@ static void add_window(struct lg_host_windows *windows, u64 start, u64 last)
 		windows->count -= j - i - 1;
 	}
 	windows->window[i] = (struct lg_window) { start, end };
+}
+
+/* Whether [start, end) lies in one of the windows, which do not touch. */
+static bool known(const struct lg_host_windows *windows, u64 start, u64 end)
+{
+	unsigned int i;
+
+	for (i = 0; i < windows->count; i++)
+		if (windows->window[i].start <= start && windows->window[i].end - 1 >= end - 1)
+			return true;
+	return false;
 }
 
 static void walk_pud(struct lg_host_windows *windows, pud_t *puds, u64 address)
@@ -100,6 +115,10 @@ void lg_find_host_windows(struct lg_host_windows *windows)
 	add_window(windows, vmalloc_base, VMALLOC_END);
 	add_window(windows, page_offset_base,
 		   page_offset_base + ((u64)totalram_pages() << PAGE_SHIFT) - 1);
+#ifdef CONFIG_KASAN
+	/* An eighth of the upper half; at first all of it is mapped to one page. */
+	add_window(windows, KASAN_SHADOW_START, KASAN_SHADOW_END - 1);
+#endif
 
 	/* The last 128 TiB, which is all a guest with four levels has: the upper half
 	 * of the only level-4 table, or of the last of several. */
@@ -110,11 +129,11 @@ void lg_find_host_windows(struct lg_host_windows *windows)
 	}
 	for (i = 256; i < 512; i++) {
 		p4d_t p4d = READ_ONCE(level4[i]);
+		u64 address = UPPER_HALF + (u64)(i - 256) * P4D_SIZE;
 
 		if (i == LG_HYPERVISOR_SLOT && !pgtable_l5_enabled())
 			continue;
-		if (p4d_present(p4d))
-			walk_pud(windows, (pud_t *)p4d_pgtable(p4d),
-				 UPPER_HALF + (u64)(i - 256) * P4D_SIZE);
+		if (p4d_present(p4d) && !known(windows, address, address + P4D_SIZE))
+			walk_pud(windows, (pud_t *)p4d_pgtable(p4d), address);
 	}
 }

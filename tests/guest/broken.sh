@@ -14,7 +14,7 @@ if [ "${1-}" != inside ]; then
 	make -s -C "$root/build/guest-kernel/source" O="$root/build/guest-kernel/objects" CC=gcc-12 M="$built" modules >&2
 	chmod +x "$built/misbehave.ko"		# taken along as a program
 	exec "$root/tests/host-vm/run" --kernel "${HOST_KERNEL:-6.12}" --cpu "${HOST_CPU:-max}" --append "${HOST_APPEND-}" \
-		--name "${HOST_NAME:-broken}" --timeout 800 -- 'exec tests/guest/broken.sh inside'
+		--name "${HOST_NAME:-broken}" --timeout $((800 * ${PATIENCE:-1})) -- 'exec tests/guest/broken.sh inside'
 fi
 . "$(dirname "$0")/lib.sh"
 
@@ -25,7 +25,7 @@ insert="insmod $built/misbehave.ko"
 dies() {
 	local status=0
 	prepare -- "$3"
-	timeout 60 "${launch[@]}" >/dev/null 2>"$guest_log" </dev/null || status=$?
+	timeout $((60 * patience)) "${launch[@]}" >/dev/null 2>"$guest_log" </dev/null || status=$?
 	tail -n 5 "$guest_log"
 	echo "status $status"
 	# shellcheck disable=SC2053  # a pattern

@@ -8,6 +8,10 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 work=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$work"' EXIT
 guest_log=$work/guest.log	# what the last guest's kernel and launcher said
+case $(uname -r) in
+*-debug) patience=4 ;;	# all times here are that much longer; run-tests has the same number
+*) patience=1 ;;
+esac
 
 # prepare [lguest-run-option...] -- COMMAND: puts into the array `launch` the command line of a guest that runs COMMAND.
 # WITH names programs to take along, APPEND adds to the kernel's command line.
@@ -43,7 +47,7 @@ start() {
 # says NAME TEXT [SECONDS]: the guest that was started as NAME prints TEXT, or its kernel does.
 says() {
 	local tenths
-	for ((tenths = ${3:-60} * 10; tenths > 0; tenths--)); do
+	for ((tenths = ${3:-60} * 10 * patience; tenths > 0; tenths--)); do
 		grep -qs -- "$2" "$work/$1.out" "$work/$1.log" && return
 		sleep 0.1
 	done
@@ -55,12 +59,12 @@ says() {
 # ends PID STATUS SECONDS: the process ends within that time, with that status (a pattern).
 ends() {
 	local tenths status=0
-	for ((tenths = $3 * 10; tenths > 0; tenths--)); do
+	for ((tenths = $3 * 10 * patience; tenths > 0; tenths--)); do
 		kill -0 "$1" 2>/dev/null || break
 		sleep 0.1
 	done
 	if [ "$tenths" = 0 ]; then
-		echo "still there after $3 s"
+		echo "still there after $(($3 * patience)) s"
 		kill -KILL "$1"
 		wait "$1"
 		return 1

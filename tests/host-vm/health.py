@@ -9,7 +9,9 @@ UNHEALTHY = re.compile(
     rb"^(\[[^]]*\] )?(general protection fault|double fault|stack segment|invalid opcode|int3)|"
     rb"unable to handle|soft lockup|hard LOCKUP|blocked for more than|INFO: rcu|rcu:.*(stall|starved)|"
     rb"scheduling while atomic|sleeping function called|suspicious RCU|refcount_t: |"
-    rb"list_(add|del) corruption|UBSAN: |KASAN: |KCSAN: |KFENCE: |Bad page (state|map)|bad pm?u?4?d |"
+    rb"list_(add|del) corruption|trying to register non-static key|ODEBUG: |BUG [^ ]+ \(|lockdep is turned off|"
+    rb"kmemleak: .*suspected|pagealloc: (memory corruption|single bit error)|UBSAN: |KASAN: |KCSAN: |KFENCE: |"
+    rb"Bad page (state|map)|bad pm?u?4?d |"
     rb"Bad rss-counter|stack-protector|unchecked MSR access|DEBUG_LOCKS_WARN|Call Trace:|host-vm: ", re.M)
 
 

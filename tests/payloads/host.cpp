@@ -224,22 +224,24 @@ TEST(vm_file_closed_while_the_guest_runs)
 	EXPECT_EQ(exit.reason, LG_EXIT_SHUTDOWN);
 }
 
-static long long available_memory()
+static long long memory(const std::string &what)
 {
 	std::ifstream file("/proc/meminfo");
 	std::string name, unit;
 	long long kilobytes;
 
 	while (file >> name >> kilobytes >> unit)
-		if (name == "MemAvailable:")
+		if (name == what)
 			return kilobytes * 1024;
-	throw Failure("no MemAvailable");
+	throw Failure("no %s", what.c_str());
 }
 
-/* What a VM takes it gives back.  Two pages for each are what shows for certain. */
+/* What a VM takes it gives back.  Two pages for each are what shows for certain; where KASAN
+ * holds back a thirty-second of all memory, what guests run on. */
 LASTING_TEST(a_thousand_vms_come_and_go, 120)
 {
-	long long before = available_memory();
+	long long before = memory("MemAvailable:");
+	long long tolerable = (8 << 20) + (on_debug_kernel() ? memory("MemTotal:") / 32 : 0);
 
 	for (int i = 0; i < 1000; i++) {
 		Fd device = open_device();
@@ -251,7 +253,7 @@ LASTING_TEST(a_thousand_vms_come_and_go, 120)
 
 		EXPECT_EQ(guest.start_at(just_passes).run().reason, LG_EXIT_SHUTDOWN);
 	}
-	EXPECT(before - available_memory() < 8 << 20);
+	EXPECT(before - memory("MemAvailable:") < tolerable);
 }
 
 static void module_is_held()

@@ -8,6 +8,7 @@
 
 #include <fnmatch.h>
 #include <signal.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,6 +18,7 @@
 #include <cstring>
 #include <ctime>
 #include <functional>
+#include <string_view>
 #include <vector>
 
 #include "guest.hpp"
@@ -28,6 +30,8 @@ namespace
 {
 
 constexpr unsigned kPayloadSeconds = 20;
+/* On a debug kernel everything may take that much longer. */
+constexpr unsigned kDebugPatience = 4;
 /* After its time a test has this long to say where it was, then it is killed. */
 constexpr unsigned kGraceSeconds = 5;
 constexpr int kSkipped = 77;
@@ -75,6 +79,13 @@ long check_system(long result, const char *what)
 	if (result < 0)
 		throw Failure("%s: %s", what, strerror(errno));
 	return result;
+}
+
+bool on_debug_kernel()
+{
+	utsname name{};
+
+	return uname(&name) == 0 && std::string_view(name.release).ends_with("-debug");
 }
 
 void immediate_exit_on_alarm(lg_run *run)
@@ -264,6 +275,9 @@ static int main_program(char *const *patterns)
 				false});
 	for (const Test &test : tests())
 		all.push_back(test);
+	if (on_debug_kernel())
+		for (Test &test : all)
+			test.seconds *= kDebugPatience;
 	std::erase_if(all, [&](const Test &test) { return !chosen(test, quick, patterns); });
 
 	action.sa_handler = on_alarm;

@@ -37,6 +37,9 @@ class Skip : public std::runtime_error {
 /* The result of a system call, or a Failure with its errno. */
 long check_system(long result, const char *what);
 
+/* Whether the host's kernel is one full of checks: it is slow, and keeps freed memory a while. */
+bool on_debug_kernel();
+
 /* When a test's time is over its guest has to leave LG_RUN; nullptr: no guest. */
 void immediate_exit_on_alarm(lg_run *run);
 bool timed_out();
