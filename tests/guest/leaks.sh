@@ -3,6 +3,7 @@
 #
 # Nothing lg.ko allocated is lost, while it is loaded or after. kmemleak looks for it, which only a debug kernel has.
 # test: limit = 300
+# test: mem = 2G
 . "$(dirname "$0")/lib.sh"
 
 leaks=/sys/kernel/debug/kmemleak
