@@ -26,7 +26,7 @@ int new_eventfd()
 } // namespace
 
 DeviceSlot::DeviceSlot(boost::asio::io_context &loop, const GuestMemory &memory, Device &device, Bus &bus, Vm *vm,
-		       std::string name)
+		       std::string name, Served served)
 	: name_{std::move(name)}, vm_{vm}, registers_{memory, device, *this}, interrupt_{new_eventfd()}
 {
 	auto slot = bus.attach(registers_);
@@ -40,8 +40,15 @@ DeviceSlot::DeviceSlot(boost::asio::io_context &loop, const GuestMemory &memory,
 		if (vm_)
 			vm_->bind_doorbell(doorbells_.back().native_handle(), slot_, queue);
 	}
-	for (unsigned queue = 0; queue < registers_.queue_count(); queue++)
+	for (unsigned queue = 0; served == Served::here && queue < registers_.queue_count(); queue++)
 		wait(queue);
+}
+
+int DeviceSlot::interrupt_descriptor() const
+{
+	if (vm_ && !interrupt_bound_)
+		fail("{}: the module takes no interrupt from another process: load the module of this release", name_);
+	return interrupt_.get();
 }
 
 void DeviceSlot::interrupt()

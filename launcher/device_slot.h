@@ -22,12 +22,20 @@ namespace lguest {
 
 class DeviceSlot final : private Wires {
 public:
+	// Who takes the doorbells: the event loop, or another process that is handed them.
+	enum class Served { here, elsewhere };
+
 	// Puts the device into the next slot of the bus.  All must outlive the object;
 	// `vm` may be null in tests: no interrupts then.  Throws Error if the bus is full.
 	DeviceSlot(boost::asio::io_context &loop, const GuestMemory &memory, Device &device, Bus &bus, Vm *vm,
-		   std::string name);
+		   std::string name, Served served = Served::here);
 
 	RegisterFile &registers() { return registers_; }
+
+	// For who serves the queues elsewhere: eventfds that stay ours.  Throws Error if the
+	// module does not take the interrupt's.
+	int doorbell_descriptor(unsigned queue) { return doorbells_.at(queue).native_handle(); }
+	int interrupt_descriptor() const;
 
 private:
 	void interrupt() override;

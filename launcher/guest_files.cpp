@@ -4,6 +4,7 @@
 
 #include "error.h"
 #include "initrd.h"
+#include "virtiofsd.h"
 
 #include <cstdlib>
 #include <filesystem>
@@ -35,6 +36,24 @@ std::string command_line_for(const RunOptions &options)
 std::string default_kernel() { return installed("LGUEST_KERNEL", "vmlinux"); }
 std::string default_initrd() { return installed("LGUEST_INITRD", "initramfs.cpio"); }
 
+bool has_host_root(const RunOptions &options)
+{
+	if (options.root != RootMode::automatic)
+		return options.root == RootMode::host;
+	bool has_own = !options.initrd.empty() || options.append.find("root=") != std::string::npos;
+	// overlayfs opens files with O_NOATIME, which only root may for files of others.
+	return !options.command.empty() && !has_own && geteuid() == 0 && !Virtiofsd::find().empty();
+}
+
+ShareOptions host_root_share()
+{
+	ShareOptions share;
+	share.tag = host_root_tag;
+	share.path = "/";
+	share.read_only = true;
+	return share;
+}
+
 bool command_has_ports(const RunOptions &options)
 {
 	return !options.command.empty() && !(isatty(STDIN_FILENO) && isatty(STDOUT_FILENO));
@@ -46,14 +65,19 @@ GuestFiles load_files(const RunOptions &options)
 	if (kernel.empty())
 		throw Error{"no kernel: give one with --kernel, or in the environment as LGUEST_KERNEL", exit_usage};
 	std::string initrd = options.initrd;
-	if (initrd.empty() && (options.kernel.empty() || !options.command.empty()))
+	bool needs_init = !options.command.empty() || has_host_root(options);
+	if (initrd.empty() && (options.kernel.empty() || needs_init))
 		initrd = default_initrd();
-	if (initrd.empty() && !options.command.empty())
-		throw Error{"a command needs an initrd whose init runs it: give one with --initrd", exit_usage};
+	if (initrd.empty() && needs_init)
+		throw Error{"a command, or --root host, needs an initrd whose init knows of it: give one with --initrd", exit_usage};
 
 	GuestFiles files{load_kernel(kernel), initrd.empty() ? Bytes{} : read_file(initrd, "initrd"), command_line_for(options)};
 	if (!options.command.empty())
 		append_command(files.initrd, options.command, !command_has_ports(options));
+	if (has_host_root(options)) {
+		std::error_code unknown;
+		append_host_root(files.initrd, std::filesystem::current_path(unknown).string());
+	}
 	return files;
 }
 

@@ -19,6 +19,11 @@ struct GuestFiles {
 // Throws Error.
 GuestFiles load_files(const RunOptions &options);
 
+// Whether the guest's root file system is a view of this host's, and the share that it
+// is made of.
+bool has_host_root(const RunOptions &options);
+ShareOptions host_root_share();
+
 // Whether the command's stdin, stdout and stderr are ports of their own: if there is
 // one, and its user is not at a terminal.
 bool command_has_ports(const RunOptions &options);

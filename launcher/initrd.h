@@ -6,6 +6,9 @@
 // /lguest/tty, if the command is to have an ordinary terminal.  Without a terminal
 // the script gives the command ports of the console as its stdin, stdout and stderr:
 // unlike a tty they pass every byte, keep the two outputs apart, and know an end.
+//
+// And a third, if the root file system is to be a view of the host's: /lguest/root, the
+// tag of the share it is made of, and /lguest/cwd, the folder the command starts in.
 #pragma once
 
 #include "file.h"
@@ -19,10 +22,14 @@ namespace lguest {
 // The ports' names.
 constexpr const char *stdio_ports[] = {"lguest.stdin", "lguest.stdout", "lguest.stderr"};
 
+constexpr const char *host_root_tag = "lguest-root";
+
 // A script that becomes the command.
 std::string command_script(std::span<const std::string> command, bool terminal);
 
 // Append an archive with that script to the initrd.
 void append_command(Bytes &initrd, std::span<const std::string> command, bool terminal);
+
+void append_host_root(Bytes &initrd, const std::string &folder);
 
 } // namespace lguest

@@ -35,6 +35,9 @@ constexpr Setting settings[] = {
 	{"cpus", "-c,--cpus", "N", "Virtual CPUs (1)"},
 	{"placement", "--placement", "auto|none",
 	 "Where the guest's kernel lives: 'auto' beside the host's mappings, 'none' at Linux's own addresses"},
+	{"root", "--root", "host|initrd",
+	 "Root file system: 'host' is a copy-on-write view of this host's, 'initrd' the initial RAM disk; a command without --initrd "
+	 "has the host's, if its user is root and there is a virtiofsd"},
 	{"no-reboot", "--no-reboot", "", "End when the guest reboots, instead of starting it again"},
 	{"stats", "--stats", "", "Print the module's counters when the guest ends"},
 	{"stats-file", "--stats-file", "FILE", "Write the module's counters there, as JSON, when the guest ends"},
@@ -51,6 +54,12 @@ struct Noun {
 constexpr Noun nouns[] = {
 	{"rng", "[rate=SIZE]", "Entropy device; rate: bytes a second",
 	 [](KeyedOptions &options, RunOptions &run) { run.rng = read_rng_options(options); }},
+	{"share", "tag=TAG,path=DIR[,ro][,cache=auto|always|none] | tag=TAG,socket=PATH",
+	 "Directory of the host: mount -t virtiofs TAG /mnt; socket: a running vhost-user back end instead of a virtiofsd of its own",
+	 [](KeyedOptions &options, RunOptions &run) { run.shares.push_back(read_share_options(options, run.shares)); }},
+	{"vhost-user", "type=blk|fs|net|rng|N,socket=PATH[,queues=N][,queue-size=N][,tag=TAG][,mac=MAC][,config-size=N]",
+	 "Device served by the vhost-user back end that listens there; N: the number of a virtio device",
+	 [](KeyedOptions &options, RunOptions &run) { run.vhost_user.push_back(read_vhost_user_options(options)); }},
 };
 
 bool is_noun(const std::string &name)
@@ -70,6 +79,15 @@ std::uint64_t read_memory(KeyedOptions &machine, std::uint64_t otherwise)
 	return memory;
 }
 
+RootMode read_root(KeyedOptions &machine)
+{
+	if (!machine.has("root")) {
+		machine.take("root");
+		return RootMode::automatic;
+	}
+	return machine.take_word("root", {}, {"host", "initrd"}) == "host" ? RootMode::host : RootMode::initrd;
+}
+
 // From words to their meaning.
 RunOptions read_options(Config &config)
 {
@@ -83,6 +101,7 @@ RunOptions read_options(Config &config)
 	run.cpus = static_cast<unsigned>(machine.take_number("cpus", 1, 1, LG_MAX_VCPUS));
 	run.placement = machine.take_word("placement", "auto", {"auto", "none"}) == "none" ? PlacementMode::none
 											  : PlacementMode::automatic;
+	run.root = read_root(machine);
 	run.reboot = !machine.take_flag("no-reboot");
 	run.stats = machine.take_flag("stats");
 	run.stats_file = machine.take_text("stats-file");
@@ -120,7 +139,7 @@ void describe_run(CLI::App &run, Words &words)
 		run.add_option(fmt::format("--{}", noun.name), words.devices[noun.name], noun.help)
 			->type_name(noun.type)->allow_extra_args(false)->expected(0, 1);
 	run.add_flag("-v,--verbose", words.verbose, "Say what is done");
-	run.add_option("command", words.command, "After --: a command for the guest's init to run; needs an initrd")
+	run.add_option("command", words.command, "After --: a command for the guest to run")
 		->type_name("COMMAND");
 	run.positionals_at_end();
 	run.footer("Exit status: what the guest powered off with; 1 if it could not be started, 2 for a wrong\n"

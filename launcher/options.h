@@ -8,6 +8,8 @@
 
 #include "keyed_options.h"
 #include "rng_options.h"
+#include "share_options.h"
+#include "vhost_user_options.h"
 
 #include <cstdint>
 #include <optional>
@@ -22,6 +24,13 @@ enum class PlacementMode {
 	automatic,	// beside the host's mappings
 };
 
+// What a command has as its root file system.
+enum class RootMode {
+	automatic,	// `host` for a command without an initrd of its own, if there is a virtiofsd
+	host,		// this host's, copy-on-write
+	initrd,
+};
+
 struct RunOptions {
 	std::uint64_t memory = 256ull << 20;	// bytes, a multiple of 2 MiB
 	std::string kernel;			// file; empty: the installed one
@@ -30,10 +39,13 @@ struct RunOptions {
 	std::string name;			// empty: none
 	unsigned cpus = 1;
 	PlacementMode placement = PlacementMode::automatic;
+	RootMode root = RootMode::automatic;
 	bool reboot = true;			// false: a reboot ends the launcher
 	bool stats = false;			// print the module's counters at the end
 	std::string stats_file;			// and write them there as JSON
 	std::optional<RngOptions> rng;
+	std::vector<ShareOptions> shares;
+	std::vector<VhostUserOptions> vhost_user;
 	int verbose = 0;
 	std::vector<std::string> command;	// after --: for the guest to run
 };

@@ -18,8 +18,10 @@
 #include "kernel_image.h"
 #include "module.h"
 #include "rng.h"
+#include "share.h"
 #include "stats.h"
 #include "terminal.h"
+#include "vhost_user_kinds.h"
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
@@ -139,6 +141,12 @@ void Machine::attach_devices()
 	MachineParts parts{loop_, *ram_, *memory_, bus_, &*vm_};
 	if (options_.rng)
 		attachments_.push_back(attach_rng(parts, *options_.rng));
+	if (has_host_root(options_))
+		attachments_.push_back(attach_share(parts, host_root_share()));
+	for (const ShareOptions &share : options_.shares)
+		attachments_.push_back(attach_share(parts, share));
+	for (unsigned index = 0; index < options_.vhost_user.size(); index++)
+		attachments_.push_back(attach_vhost_user(parts, options_.vhost_user[index], index));
 }
 
 ConsolePort &Machine::add_port(ConsolePort::Settings settings)

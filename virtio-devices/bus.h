@@ -27,9 +27,10 @@ public:
 	void write(std::uint64_t address, unsigned width, std::uint64_t value);
 	void doorbell(std::uint64_t slot, std::uint64_t queue);
 
-private:
+	// What is in a slot, which is guest-controlled; null for nothing.
 	RegisterFile *at(std::uint64_t slot) const { return slot < slots_.size() ? slots_[slot] : nullptr; }
 
+private:
 	std::array<RegisterFile *, LG_BUS_SLOTS> slots_{};
 };
 

@@ -43,6 +43,8 @@ public:
 	virtual std::uint32_t id() const = 0;		// VIRTIO_ID_*
 	virtual std::uint64_t features() const = 0;
 	virtual std::span<const std::uint16_t> queue_sizes() const = 0;
+	// Of the features of ring and transport, those that whoever serves the queues knows.
+	virtual std::uint64_t ring_features() const { return ~std::uint64_t{0}; }
 
 	// Configuration space; offsets and widths (1, 2, 4, 8) are guest-controlled.
 	virtual std::uint64_t read_config(std::uint64_t offset, unsigned width) = 0;
@@ -51,6 +53,9 @@ public:
 	// The driver is ready (DRIVER_OK) with these features.  A process() of each
 	// queue follows, for what was made available before.
 	virtual void activate(std::uint64_t features) = 0;
+	// The same moment, for a device whose queues another process serves and who has to be
+	// told where they are.  Throws DriverError.
+	virtual void hand_over(Transport &) {}
 	// A doorbell: look at the queue.  Throws DriverError.
 	virtual void process(Transport &transport, unsigned queue) = 0;
 	// Forget what the driver was told and what is under way.

@@ -40,7 +40,7 @@ void set_half(std::uint64_t &whole, std::uint32_t select, std::uint32_t value)
 } // namespace
 
 RegisterFile::RegisterFile(const GuestMemory &memory, Device &device, Wires &wires)
-	: memory_{memory}, device_{device}, wires_{wires}, offered_{device.features() | transport_features}
+	: memory_{memory}, device_{device}, wires_{wires}, offered_{device.features() | (transport_features & device.ring_features())}
 {
 	for (std::uint16_t size : device.queue_sizes())
 		queues_.emplace_back(memory, size);
@@ -257,6 +257,7 @@ void RegisterFile::write_status(std::uint32_t value)
 	status_ |= added;
 	if ((added & VIRTIO_CONFIG_S_DRIVER_OK) && active()) {
 		device_.activate(accepted_);
+		device_.hand_over(*this);
 		for (unsigned queue = 0; queue < queues_.size(); queue++)
 			wires_.doorbell(queue);
 	}

@@ -30,6 +30,9 @@ class FakeGuest final : public Wires {
 public:
 	explicit FakeGuest(std::size_t size = 1 << 20) : words_(size / 8), memory{std::as_writable_bytes(std::span{words_})} {}
 
+	// In memory of somebody else's.
+	explicit FakeGuest(std::span<std::byte> bytes) : memory{bytes} {}
+
 	// Guest memory from here on is unused.
 	std::uint64_t allocate(std::uint64_t size, std::uint64_t alignment = 16)
 	{

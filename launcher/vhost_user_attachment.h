@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// A device served by another process, in the running launcher: the connection, the
+// registers, and an eye on whether that process is still there.
+//
+// share.cpp attaches file systems, vhost_user_devices.cpp everything else.  Threads: the
+// event loop's; the connection has a lock of its own.
+#pragma once
+
+#include "attachment.h"
+#include "vhost_user_device.h"
+#include "virtiofsd.h"
+
+namespace lguest {
+
+struct VhostUserSetup {
+	std::string name;
+	Descriptor socket{};
+	VhostUserDevice::Kind kind{};
+	std::unique_ptr<Virtiofsd> daemon{};	// if we started the back end ourselves
+};
+
+// Throws BackEndError if the back end does not do, Error if there is no room.
+std::unique_ptr<Attachment> attach_back_end(const MachineParts &machine, VhostUserSetup &setup);
+
+} // namespace lguest

@@ -1,0 +1,100 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Directories and disks by vhost-user: virtiofsd and qemu-storage-daemon serve the guest's queues. And the host's own root file
+# system as a guest sees it: programs and files of this host, copy-on-write.
+# test: limit = 400
+. "$(dirname "$0")/lib.sh"
+
+initrd=$("$root/guest-paravirt/initramfs/build" "$root/build/guest-initramfs")
+export LGUEST_KERNEL=$root/build/guest-kernel/vmlinux LGUEST_INITRD=$initrd
+
+# view COMMAND...: in a guest whose root is a view of this host's
+view() { lguest run -- "$@" 2>"$guest_log"; }
+
+shares_files() {
+	mkdir -p "$work/rw" "$work/ro"
+	echo 'from the host' >"$work/rw/host"
+	echo 'only to read' >"$work/ro/file"
+	guest --share "tag=rw,path=$work/rw" --share "tag=ro,path=$work/ro,ro" -- '
+		mkdir /rw /ro && mount -t virtiofs rw /rw && mount -t virtiofs ro /ro || exit 1
+		cat /rw/host /ro/file
+		mkdir /rw/new && dd if=/dev/zero bs=64k count=64 2>/dev/null | md5sum >/rw/new/sum && dd if=/dev/zero of=/rw/new/data bs=64k count=64 2>/dev/null
+		md5sum </rw/new/data | cmp - /rw/new/sum && ln -s host /rw/link && mv /rw/new /rw/moved || exit 2
+		echo x 2>/dev/null >/ro/file && exit 3
+		rm -f /ro/file 2>/dev/null && exit 4
+		mkdir /ro/new 2>/dev/null && exit 5
+		exit 0' >"$work/said" || return
+	[ "$(cat "$work/said")" = $'from the host\nonly to read' ] && [ "$(cat "$work/ro/file")" = 'only to read' ] &&
+		[ "$(readlink "$work/rw/link")" = host ] && [ "$(stat -c %s "$work/rw/moved/data")" = 4194304 ] &&
+		md5sum <"$work/rw/moved/data" | cmp - "$work/rw/moved/sum"
+}
+
+# One guest: git on a checkout in a writable share, programs and input of the host, and files of the host overwritten.
+runs_programs_of_the_host() {
+	local status=0
+	mkdir "$work/shared"
+	git init -q "$work/origin" && seq 2000 >"$work/origin/numbers" && git -C "$work/origin" add . &&
+		git -C "$work/origin" -c user.name=a -c user.email=a@b commit -qm first || return
+	before=$(md5sum /etc/hostname /etc/passwd)
+	cat >"$work/command" <<-'END'
+		cd "$1" || exit 90
+		read -r word && echo "read $word" && echo 'on stderr' >&2
+		echo spoilt >/etc/hostname && rm /etc/passwd && mkdir /new-folder || exit 91
+		mount -t virtiofs git "$1/shared" && cd "$1/shared" || exit 92
+		git clone -q --no-hardlinks "$1/origin" clone && cd clone && git fsck 2>&1 && [ -z "$(git status --porcelain)" ] || exit 93
+		tail -n 1 numbers
+		/usr/bin/python3 -c 'import sys; sys.exit(sum([40, 2]))'
+	END
+	echo hello | lguest run --share "tag=git,path=$work/shared" -- sh "$work/command" "$work" >"$work/said" 2>"$guest_log" || status=$?
+	[ $status = 42 ] && grep -qx 'read hello' "$work/said" && grep -qx 2000 "$work/said" && grep -q 'on stderr' "$guest_log" || {
+		echo "status $status, said:" && cat "$work/said"
+		return 1
+	}
+	[ "$before" = "$(md5sum /etc/hostname /etc/passwd)" ] && [ ! -e /new-folder ] &&
+		git -C "$work/shared/clone" status --porcelain | cmp - /dev/null && cmp "$work/origin/numbers" "$work/shared/clone/numbers"
+}
+
+appears() {
+	local tenths
+	for ((tenths = 300; tenths > 0; tenths--)); do
+		[ ! -S "$1" ] || return 0
+		sleep 0.1
+	done
+	echo "no $1"
+	return 1
+}
+
+keeps_a_qcow2() {
+	local daemon status=0
+	qemu-img create -q -f qcow2 "$work/disk.qcow2" 64M || return
+	qemu-storage-daemon --blockdev "driver=qcow2,node-name=disk,file.driver=file,file.filename=$work/disk.qcow2" \
+		--export "vhost-user-blk,id=export,node-name=disk,addr.type=unix,addr.path=$work/blk.sock,writable=on" &
+	daemon=$!
+	appears "$work/blk.sock" || return
+	WITH=mkfs.ext4 guest --vhost-user "type=blk,socket=$work/blk.sock" -- '
+		mkfs.ext4 -q /dev/vda && mount /dev/vda /mnt && seq 30000 >/mnt/numbers && sync && umount /mnt || exit 1
+		mount /dev/vda /mnt && md5sum </mnt/numbers' >"$work/said" || status=$?
+	kill "$daemon" && wait "$daemon"
+	[ $status = 0 ] && md5sum < <(seq 30000) | cmp - "$work/said" && qemu-img check -q "$work/disk.qcow2"
+}
+
+survives_its_back_end() {
+	local virtiofsd
+	/usr/lib/qemu/virtiofsd --socket-path="$work/fs.sock" -o source=/etc -o sandbox=chroot -o log_level=err &
+	virtiofsd=$!
+	appears "$work/fs.sock" || return
+	start dies --share "tag=x,socket=$work/fs.sock" -- 'mount -t virtiofs x /mnt && ls /mnt && umount /mnt && echo mounted
+		while [ "$(($(cat /sys/bus/virtio/drivers/virtiofs/virtio*/status) & 0x40))" = 0 ]; do sleep 0.2; done; echo noticed'
+	says dies mounted || return
+	kill -KILL "$virtiofsd"
+	says dies noticed && says dies 'lost its back end' && ends $pid 0 60
+}
+
+check 'a share is read and written, a read-only one not'  shares_files
+check 'a command runs on a view of this host'            runs_programs_of_the_host
+check 'a qcow2 image by qemu-storage-daemon'              keeps_a_qcow2
+check 'a guest goes on when a back end dies'              survives_its_back_end
+check 'a wrong directory is one line, before it starts'   expect 1 'lguest: /nowhere: No such file or directory' \
+	sh -c 'lguest run --share tag=x,path=/nowhere 2>&1'
+finish
