@@ -7,6 +7,7 @@
 #pragma once
 
 #include "keyed_options.h"
+#include "net_options.h"
 #include "rng_options.h"
 
 #include <cstdint>
@@ -33,6 +34,7 @@ struct RunOptions {
 	bool reboot = true;			// false: a reboot ends the launcher
 	bool stats = false;			// print the module's counters at the end
 	std::string stats_file;			// and write them there as JSON
+	std::vector<NetOptions> nets;
 	std::optional<RngOptions> rng;
 	int verbose = 0;
 	std::vector<std::string> command;	// after --: for the guest to run
