@@ -52,6 +52,10 @@ struct Noun {
 };
 
 constexpr Noun nouns[] = {
+	{"net", "user|tap=NAME|tap-fd=N|link=NAME[,KEY=VALUE...]",
+	 "Network card. user: through this process, needs no privileges; forward=tcp:[ADDRESS:]HOSTPORT-GUESTPORT+..., udp: too. "
+	 "tap: a TAP device; bridge=NAME. link: to other guests of this user. mac=ADDRESS, mtu=N, id=NAME",
+	 [](KeyedOptions &options, RunOptions &run) { run.nets.push_back(read_net_options(options)); }},
 	{"rng", "[rate=SIZE]", "Entropy device; rate: bytes a second",
 	 [](KeyedOptions &options, RunOptions &run) { run.rng = read_rng_options(options); }},
 	{"share", "tag=TAG,path=DIR[,ro][,cache=auto|always|none] | tag=TAG,socket=PATH",

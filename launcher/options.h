@@ -7,6 +7,7 @@
 #pragma once
 
 #include "keyed_options.h"
+#include "net_options.h"
 #include "rng_options.h"
 #include "share_options.h"
 #include "vhost_user_options.h"
@@ -43,6 +44,7 @@ struct RunOptions {
 	bool reboot = true;			// false: a reboot ends the launcher
 	bool stats = false;			// print the module's counters at the end
 	std::string stats_file;			// and write them there as JSON
+	std::vector<NetOptions> nets;
 	std::optional<RngOptions> rng;
 	std::vector<ShareOptions> shares;
 	std::vector<VhostUserOptions> vhost_user;

@@ -17,6 +17,7 @@
 #include "initrd.h"
 #include "kernel_image.h"
 #include "module.h"
+#include "net_card.h"
 #include "rng.h"
 #include "share.h"
 #include "stats.h"
@@ -139,6 +140,8 @@ Machine::Machine(const RunOptions &options) : options_{options}
 void Machine::attach_devices()
 {
 	MachineParts parts{loop_, *ram_, *memory_, bus_, &*vm_};
+	for (std::size_t index = 0; index < options_.nets.size(); index++)
+		attachments_.push_back(attach_net(parts, options_.nets[index], options_.name, index));
 	if (options_.rng)
 		attachments_.push_back(attach_rng(parts, *options_.rng));
 	if (has_host_root(options_))

@@ -13,6 +13,12 @@ namespace lguest {
 
 using namespace ring;
 
+namespace {
+
+constexpr std::size_t max_spare = 128;	// buffers
+
+} // namespace
+
 std::uint16_t Virtqueue::load16(std::uint64_t gpa) const
 {
 	auto bytes = memory_.range(Gpa{gpa}, 2);
@@ -133,8 +139,11 @@ std::optional<DescriptorChain> Virtqueue::pop()
 	DescriptorChain chain;
 	chain.head_ = load16(entry);	// guest-controlled
 	chain.epoch_ = epoch_;
-	chain.buffers_ = std::move(spare_);
-	chain.buffers_.clear();
+	if (!spares_.empty()) {
+		chain.buffers_ = std::move(spares_.back());
+		spares_.pop_back();
+		chain.buffers_.clear();
+	}
 	collect(chain, Gpa{rings.descriptors}, size_, chain.head_, false);
 	next_available_++;
 
@@ -146,14 +155,28 @@ std::optional<DescriptorChain> Virtqueue::pop()
 
 void Virtqueue::push(DescriptorChain &&chain, std::uint32_t written)
 {
+	put(std::move(chain), written);
+	publish();
+}
+
+void Virtqueue::put(DescriptorChain &&chain, std::uint32_t written)
+{
 	if (chain.epoch_ == epoch_ && ready_) {
 		std::uint64_t entry = rings.used + entries_offset + sizeof(UsedElement) * (next_used_ % size_);
 		if (!memory_.write(Gpa{entry}, UsedElement{chain.head_, written}))
 			throw DriverError{"used ring outside memory"};
-		store16(rings.used + index_offset, ++next_used_);
+		next_used_++;
 		counters_.bytes_in += written;
 	}
-	spare_ = std::move(chain.buffers_);
+	// Storage of an unusually long chain is not kept.
+	if (spares_.size() < max_size_ && chain.buffers_.capacity() <= max_spare)
+		spares_.push_back(std::move(chain.buffers_));
+}
+
+void Virtqueue::publish()
+{
+	if (ready_)
+		store16(rings.used + index_offset, next_used_);
 }
 
 bool Virtqueue::interrupt_wanted()

@@ -95,6 +95,10 @@ public:
 	std::optional<DescriptorChain> pop();
 	// Give the chain back, `written` bytes having been put into its writable buffers.
 	void push(DescriptorChain &&chain, std::uint32_t written);
+	// The same in two steps, for chains which the driver must see all at once: it sees
+	// those put so far when publish() is called.
+	void put(DescriptorChain &&chain, std::uint32_t written);
+	void publish();
 
 	// Whether the driver wants an interrupt for what was pushed since the last call.
 	[[nodiscard]] bool interrupt_wanted();
@@ -128,7 +132,7 @@ private:
 	std::uint16_t next_used_ = 0;		// next entry of the used ring to fill
 	std::uint16_t signalled_used_ = 0;	// next_used_ at the last interrupt_wanted()
 	std::uint64_t epoch_ = 0;		// counts resets
-	std::vector<std::span<std::byte>> spare_;	// storage of a chain given back
+	std::vector<std::vector<std::span<std::byte>>> spares_;	// storage of chains given back
 	Counters counters_;
 };
 
