@@ -118,7 +118,7 @@ void describe_run(CLI::App &run, Words &words)
 	}
 	for (const Noun &noun : nouns)
 		run.add_option(fmt::format("--{}", noun.name), words.devices[noun.name], noun.help)
-			->type_name(noun.type)->allow_extra_args(false)->expected(0, 1);
+			->type_name(noun.type)->allow_extra_args(false)->expected(0, 1)->take_all();
 	run.add_flag("-v,--verbose", words.verbose, "Say what is done");
 	run.add_option("command", words.command, "After --: a command for the guest's init to run; needs an initrd")
 		->type_name("COMMAND");
