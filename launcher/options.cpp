@@ -49,6 +49,9 @@ struct Noun {
 };
 
 constexpr Noun nouns[] = {
+	{"balloon", "[size=SIZE][,deflate-on-oom=on|off][,free-page-reporting][,stats=SECONDS]",
+	 "Balloon: takes SIZE of the guest's memory (0), gives some back when the guest runs out (on), and takes what is free (off)",
+	 [](KeyedOptions &options, RunOptions &run) { run.balloon = read_balloon_options(options, run.memory); }},
 	{"rng", "[rate=SIZE]", "Entropy device; rate: bytes a second",
 	 [](KeyedOptions &options, RunOptions &run) { run.rng = read_rng_options(options); }},
 };

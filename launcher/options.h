@@ -6,6 +6,7 @@
 // tests can parse.
 #pragma once
 
+#include "balloon_options.h"
 #include "keyed_options.h"
 #include "rng_options.h"
 
@@ -33,6 +34,7 @@ struct RunOptions {
 	bool reboot = true;			// false: a reboot ends the launcher
 	bool stats = false;			// print the module's counters at the end
 	std::string stats_file;			// and write them there as JSON
+	std::optional<BalloonOptions> balloon;
 	std::optional<RngOptions> rng;
 	int verbose = 0;
 	std::vector<std::string> command;	// after --: for the guest to run

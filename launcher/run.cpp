@@ -7,6 +7,7 @@
 //       stdin, stdout, doorbells, signals              LG_RUN, bus accesses
 #include "run.h"
 
+#include "balloon_host.h"
 #include "boot.h"
 #include "bus.h"
 #include "console_port.h"
@@ -137,6 +138,8 @@ Machine::Machine(const RunOptions &options) : options_{options}
 void Machine::attach_devices()
 {
 	MachineParts parts{loop_, *ram_, *memory_, bus_, &*vm_};
+	if (options_.balloon)
+		attachments_.push_back(attach_balloon(parts, *options_.balloon));
 	if (options_.rng)
 		attachments_.push_back(attach_rng(parts, *options_.rng));
 }
