@@ -37,7 +37,8 @@ std::string default_initrd() { return installed("LGUEST_INITRD", "initramfs.cpio
 
 bool command_has_ports(const RunOptions &options)
 {
-	return !options.command.empty() && !(isatty(STDIN_FILENO) && isatty(STDOUT_FILENO));
+	bool terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && console_is_stdio(options.consoles);
+	return !options.command.empty() && !terminal;
 }
 
 GuestFiles load_files(const RunOptions &options)
@@ -54,6 +55,8 @@ GuestFiles load_files(const RunOptions &options)
 	GuestFiles files{load_kernel(kernel), initrd.empty() ? Bytes{} : read_file(initrd, "initrd"), command_line_for(options)};
 	if (!options.command.empty())
 		append_command(files.initrd, options.command, !command_has_ports(options));
+	if (!files.initrd.empty())
+		append_port_names(files.initrd, options.consoles);
 	return files;
 }
 

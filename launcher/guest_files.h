@@ -20,7 +20,7 @@ struct GuestFiles {
 GuestFiles load_files(const RunOptions &options);
 
 // Whether the command's stdin, stdout and stderr are ports of their own: if there is
-// one, and its user is not at a terminal.
+// one, and its user is not at a terminal that is the guest's console.
 bool command_has_ports(const RunOptions &options);
 
 // Where kernel and initrd come from if the command line does not say: environment

@@ -10,7 +10,7 @@
 namespace lguest {
 namespace {
 
-constexpr unsigned directory = 0040755, script = 0100755, empty_file = 0100644;
+constexpr unsigned directory = 0040755, script = 0100755, plain_file = 0100644;
 
 void append(Bytes &bytes, std::string_view text)
 {
@@ -84,7 +84,21 @@ void append_command(Bytes &initrd, std::span<const std::string> command, bool te
 	append_file(initrd, "lguest", directory, "");
 	append_file(initrd, "lguest/cmd", script, command_script(command, terminal));
 	if (terminal)
-		append_file(initrd, "lguest/tty", empty_file, "");
+		append_file(initrd, "lguest/tty", plain_file, "");
+	append_file(initrd, "TRAILER!!!", 0, "");
+}
+
+void append_port_names(Bytes &initrd, std::span<const ConsoleOptions> consoles)
+{
+	std::string names;
+	for (const ConsoleOptions &console : consoles)
+		if (!console.port.empty())
+			names += console.port + '\n';
+	if (names.empty())
+		return;
+	pad(initrd);
+	append_file(initrd, "lguest", directory, "");
+	append_file(initrd, "lguest/ports", plain_file, names);
 	append_file(initrd, "TRAILER!!!", 0, "");
 }
 

@@ -8,6 +8,7 @@
 // unlike a tty they pass every byte, keep the two outputs apart, and know an end.
 #pragma once
 
+#include "console_options.h"
 #include "file.h"
 
 #include <span>
@@ -24,5 +25,9 @@ std::string command_script(std::span<const std::string> command, bool terminal);
 
 // Append an archive with that script to the initrd.
 void append_command(Bytes &initrd, std::span<const std::string> command, bool terminal);
+
+// Append one with /lguest/ports, the names of the further ports, if there are any: init
+// makes the links of /dev/virtio-ports before it goes on.
+void append_port_names(Bytes &initrd, std::span<const ConsoleOptions> consoles);
 
 } // namespace lguest

@@ -52,6 +52,10 @@ constexpr Noun nouns[] = {
 	{"balloon", "[size=SIZE][,deflate-on-oom=on|off][,free-page-reporting][,stats=SECONDS]",
 	 "Balloon: takes SIZE of the guest's memory (0), gives some back when the guest runs out (on), and takes what is free (off)",
 	 [](KeyedOptions &options, RunOptions &run) { run.balloon = read_balloon_options(options, run.memory); }},
+	{"console", "[port=NAME,]stdio|none|pty|file=PATH[,append]|socket=PATH",
+	 "Where the guest's console leads (stdio), or its port /dev/virtio-ports/NAME: nowhere, to a pseudo-terminal, "
+	 "a file, whoever connects to a socket",
+	 [](KeyedOptions &options, RunOptions &run) { run.consoles.push_back(read_console_options(options, run.consoles)); }},
 	{"rng", "[rate=SIZE]", "Entropy device; rate: bytes a second",
 	 [](KeyedOptions &options, RunOptions &run) { run.rng = read_rng_options(options); }},
 };
@@ -96,6 +100,8 @@ RunOptions read_options(Config &config)
 		options.finish();
 	}
 	run.command = config.command;
+	if (port_is_stdio(run.consoles) && !run.command.empty())
+		throw Error{"--console: a port cannot have stdin and stdout, they are the command's", exit_usage};
 	return run;
 }
 

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "balloon_options.h"
+#include "console_options.h"
 #include "keyed_options.h"
 #include "rng_options.h"
 
@@ -35,6 +36,7 @@ struct RunOptions {
 	bool stats = false;			// print the module's counters at the end
 	std::string stats_file;			// and write them there as JSON
 	std::optional<BalloonOptions> balloon;
+	std::vector<ConsoleOptions> consoles;	// other than the usual one
 	std::optional<RngOptions> rng;
 	int verbose = 0;
 	std::vector<std::string> command;	// after --: for the guest to run
