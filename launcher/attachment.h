@@ -18,7 +18,9 @@
 
 #include <boost/asio/io_context.hpp>
 
+#include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -33,6 +35,17 @@ struct MachineParts {
 	Vm *vm;			// null in tests: no interrupts
 };
 
+// What the control socket asks of a balloon.
+struct BalloonControl {
+	virtual void set_size(std::uint64_t bytes_to_take) = 0;
+	virtual std::uint64_t actual() const = 0;	// bytes the guest has given
+	// What the guest said of its memory last, by name ("free-memory"); it is asked anew.
+	virtual std::map<std::string, std::uint64_t> stats() = 0;
+
+protected:
+	~BalloonControl() = default;
+};
+
 class Attachment {
 public:
 	virtual ~Attachment() = default;
@@ -40,6 +53,7 @@ public:
 	virtual const std::string &name() const = 0;
 	// The guest has ended.  Finish what it was promised, then call `done`, once.
 	virtual void drain(std::function<void()> done) { done(); }
+	virtual BalloonControl *balloon() { return nullptr; }
 };
 
 } // namespace lguest

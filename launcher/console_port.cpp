@@ -8,29 +8,99 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <fcntl.h>
+#include <poll.h>
 
 namespace lguest {
 namespace {
 
 constexpr std::size_t output_limit = 64 << 10;
-constexpr std::size_t input_chunk = 4 << 10;
+constexpr std::size_t input_chunk = 32 << 10;
 constexpr std::byte end_of_file{0x04};	// ^D, as the guest's terminal takes it
+
+// Nobody is at the other end, in neither direction.
+bool hung_up(int fd)
+{
+	pollfd state{fd, 0, 0};
+	return poll(&state, 1, 0) > 0 && (state.revents & (POLLHUP | POLLERR));
+}
 
 } // namespace
 
-ConsolePort::ConsolePort(boost::asio::io_context &loop, Settings settings) : loop_{loop}, settings_{std::move(settings)}
+ConsolePort::ConsolePort(boost::asio::io_context &loop, Settings settings)
+	: loop_{loop}, settings_{std::move(settings)}, connected_{!settings_.peer}
 {
 	if (settings_.input >= 0)
 		in_.emplace(loop, settings_.input);
-	if (settings_.output >= 0)
+	if (settings_.file)
+		out_.emplace(loop, std::move(settings_.file));
+	else if (settings_.output >= 0)
 		out_.emplace(loop, settings_.output);
+	sink_ = out_ ? Sink::write : nobody();
 }
 
 void ConsolePort::start(RegisterFile &registers, Console &console)
 {
 	registers_ = &registers;
 	console_ = &console;
+	if (settings_.peer)
+		wait_for_peer();
+	else
+		read();
+}
+
+// --- somebody comes and goes --------------------------------------------------
+
+ConsolePort::Sink ConsolePort::nobody() const
+{
+	return settings_.peer && settings_.port != 0 ? Sink::hold : Sink::drop;
+}
+
+bool ConsolePort::connected()
+{
+	std::scoped_lock guard{output_lock_};
+	return connected_;
+}
+
+void ConsolePort::wait_for_peer()
+{
+	settings_.peer->wait([this](Descriptor connection) { came(std::move(connection)); });
+}
+
+void ConsolePort::came(Descriptor connection)
+{
+	Descriptor second{fcntl(connection.get(), F_DUPFD_CLOEXEC, 3)};
+	if (!connection || !second) {
+		spdlog::warn("console: out of descriptors; a port is of no use any more");
+		return;
+	}
+	in_.emplace(loop_, std::move(second));
+	out_.emplace(loop_, std::move(connection));
+	{
+		std::scoped_lock guard{output_lock_};
+		sink_ = Sink::write;
+		connected_ = true;
+	}
+	registers_->with_device([this](Transport &transport) {
+		console_->connection_changed(transport, settings_.port);
+		console_->resume_output(transport, settings_.port);
+	});
 	read();
+}
+
+// He who was there will not write any more, and all he wrote is with the guest.
+void ConsolePort::gone()
+{
+	{
+		std::scoped_lock guard{output_lock_};
+		if (flushing_)
+			return;		// flushed() comes back
+		connected_ = false;
+	}
+	out_.reset();
+	at_end_ = false;
+	registers_->with_device([this](Transport &transport) { console_->connection_changed(transport, settings_.port); });
+	wait_for_peer();
 }
 
 // --- guest to host ------------------------------------------------------------
@@ -38,8 +108,10 @@ void ConsolePort::start(RegisterFile &registers, Console &console)
 std::size_t ConsolePort::write(std::span<const std::byte> bytes)
 {
 	std::scoped_lock guard{output_lock_};
-	if (output_broken_ || !out_)
+	if (sink_ == Sink::drop)
 		return bytes.size();
+	if (sink_ == Sink::hold)
+		return 0;	// came() resumes
 	std::size_t room = output_limit - std::min(output_.size(), output_limit);
 	std::size_t taken = std::min(room, bytes.size());
 	output_.insert(output_.end(), bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(taken));
@@ -60,11 +132,12 @@ void ConsolePort::flush()
 	}
 	boost::asio::async_write(out_->descriptor(), boost::asio::buffer(writing_),
 				 [this](boost::system::error_code error, std::size_t) {
-		if (error && error != boost::asio::error::operation_aborted) {
-			spdlog::warn("output is lost from here: {}", error.message());
+		if (error) {
+			if (!settings_.peer && error != boost::asio::error::operation_aborted)
+				spdlog::warn("output is lost from here: {}", error.message());
 			{
 				std::scoped_lock guard{output_lock_};
-				output_broken_ = true;
+				sink_ = nobody();
 				output_.clear();
 			}
 			if (settings_.broken)
@@ -86,6 +159,8 @@ void ConsolePort::flushed()
 		flush();
 	if (resume)
 		registers_->with_device([this](Transport &transport) { console_->resume_output(transport, settings_.port); });
+	if (at_end_ && settings_.peer)
+		delivered();
 	if (drained_)
 		drain(std::move(drained_));
 }
@@ -122,9 +197,8 @@ void ConsolePort::read()
 	if (reading_ || !in_ || !input_.empty())
 		return;
 	reading_ = true;
-	auto chunk = std::make_shared<std::vector<std::byte>>(input_chunk);
-	in_->descriptor().async_read_some(boost::asio::buffer(*chunk),
-					  [this, chunk](boost::system::error_code error, std::size_t size) {
+	chunk_.resize(input_chunk);
+	in_->descriptor().async_read_some(boost::asio::buffer(chunk_), [this](boost::system::error_code error, std::size_t size) {
 		reading_ = false;
 		if (error == boost::asio::error::operation_aborted)
 			return;
@@ -132,7 +206,7 @@ void ConsolePort::read()
 			end_of_input();
 			return;
 		}
-		auto bytes = std::span{*chunk}.first(size);
+		auto bytes = std::span{chunk_}.first(size);
 		if (!settings_.terminal)
 			input_.assign(bytes.begin(), bytes.end());
 		else if (escape_.filter(bytes, input_)) {
@@ -151,8 +225,17 @@ void ConsolePort::end_of_input()
 {
 	in_.reset();
 	at_end_ = true;
-	if (settings_.port == 0 && !settings_.terminal)
+	if (settings_.peer) {
+		// What he has not read until now he may still want, unless he has gone for good.
+		std::scoped_lock guard{output_lock_};
+		sink_ = nobody();
+		if (hung_up(out_->descriptor().native_handle())) {
+			output_.clear();
+			out_->descriptor().cancel();
+		}
+	} else if (settings_.port == 0 && !settings_.terminal) {
 		input_.assign(at_line_start_ ? 1 : 2, end_of_file);
+	}
 	deliver();
 }
 
@@ -162,12 +245,27 @@ void ConsolePort::deliver()
 		return;
 	if (!input_.empty())
 		registers_->with_device([this](Transport &transport) {
-			std::size_t taken = console_->input(transport, settings_.port, input_);
-			input_.erase(input_.begin(), input_.begin() + static_cast<std::ptrdiff_t>(taken));
+			input_taken_ += console_->input(transport, settings_.port, std::span{input_}.subspan(input_taken_));
 		});
-	if (input_.empty() && at_end_ && settings_.port != 0)
-		registers_->with_device([this](Transport &transport) { console_->hang_up(transport, settings_.port); });
+	if (input_taken_ == input_.size()) {
+		input_.clear();
+		input_taken_ = 0;
+		if (at_end_)
+			delivered();
+	}
 	read();
+}
+
+// There is no more input.  A port that is told so is closed in both directions: the guest's
+// writers would wait for ever, so one that has an output stays open.
+void ConsolePort::delivered()
+{
+	if (!input_.empty())
+		return;
+	if (settings_.peer)
+		gone();
+	else if (settings_.port != 0 && !out_)
+		registers_->with_device([this](Transport &transport) { console_->hang_up(transport, settings_.port); });
 }
 
 } // namespace lguest

@@ -56,7 +56,8 @@ ShareOptions host_root_share()
 
 bool command_has_ports(const RunOptions &options)
 {
-	return !options.command.empty() && !(isatty(STDIN_FILENO) && isatty(STDOUT_FILENO));
+	bool terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && console_is_stdio(options.consoles);
+	return !options.command.empty() && !terminal;
 }
 
 GuestFiles load_files(const RunOptions &options)
@@ -78,6 +79,8 @@ GuestFiles load_files(const RunOptions &options)
 		std::error_code unknown;
 		append_host_root(files.initrd, std::filesystem::current_path(unknown).string());
 	}
+	if (!files.initrd.empty())
+		append_port_names(files.initrd, options.consoles);
 	return files;
 }
 

@@ -25,7 +25,7 @@ bool has_host_root(const RunOptions &options);
 ShareOptions host_root_share();
 
 // Whether the command's stdin, stdout and stderr are ports of their own: if there is
-// one, and its user is not at a terminal.
+// one, and its user is not at a terminal that is the guest's console.
 bool command_has_ports(const RunOptions &options);
 
 // Where kernel and initrd come from if the command line does not say: environment

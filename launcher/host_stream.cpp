@@ -39,6 +39,11 @@ HostStream::HostStream(boost::asio::io_context &loop, int fd) : descriptor_{loop
 	descriptor_.non_blocking(true);
 }
 
+HostStream::HostStream(boost::asio::io_context &loop, Descriptor own) : descriptor_{loop, own.release()}
+{
+	descriptor_.non_blocking(true);
+}
+
 HostStream::~HostStream()
 {
 	if (shared_fd_ >= 0)

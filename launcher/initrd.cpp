@@ -97,4 +97,18 @@ void append_host_root(Bytes &initrd, const std::string &folder)
 	append_file(initrd, "TRAILER!!!", 0, "");
 }
 
+void append_port_names(Bytes &initrd, std::span<const ConsoleOptions> consoles)
+{
+	std::string names;
+	for (const ConsoleOptions &console : consoles)
+		if (!console.port.empty())
+			names += console.port + '\n';
+	if (names.empty())
+		return;
+	pad(initrd);
+	append_file(initrd, "lguest", directory, "");
+	append_file(initrd, "lguest/ports", plain_file, names);
+	append_file(initrd, "TRAILER!!!", 0, "");
+}
+
 } // namespace lguest

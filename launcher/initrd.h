@@ -11,6 +11,7 @@
 // tag of the share it is made of, and /lguest/cwd, the folder the command starts in.
 #pragma once
 
+#include "console_options.h"
 #include "file.h"
 
 #include <span>
@@ -31,5 +32,8 @@ std::string command_script(std::span<const std::string> command, bool terminal);
 void append_command(Bytes &initrd, std::span<const std::string> command, bool terminal);
 
 void append_host_root(Bytes &initrd, const std::string &folder);
+// Append one with /lguest/ports, the names of the further ports, if there are any: init
+// makes the links of /dev/virtio-ports before it goes on.
+void append_port_names(Bytes &initrd, std::span<const ConsoleOptions> consoles);
 
 } // namespace lguest

@@ -52,6 +52,13 @@ struct Noun {
 };
 
 constexpr Noun nouns[] = {
+	{"balloon", "[size=SIZE][,deflate-on-oom=on|off][,free-page-reporting][,stats=SECONDS]",
+	 "Balloon: takes SIZE of the guest's memory (0), gives some back when the guest runs out (on), and takes what is free (off)",
+	 [](KeyedOptions &options, RunOptions &run) { run.balloon = read_balloon_options(options, run.memory); }},
+	{"console", "[port=NAME,]stdio|none|pty|file=PATH[,append]|socket=PATH",
+	 "Where the guest's console leads (stdio), or its port /dev/virtio-ports/NAME: nowhere, to a pseudo-terminal, "
+	 "a file, whoever connects to a socket",
+	 [](KeyedOptions &options, RunOptions &run) { run.consoles.push_back(read_console_options(options, run.consoles)); }},
 	{"net", "user|tap=NAME|tap-fd=N|link=NAME[,KEY=VALUE...]",
 	 "Network card. user: through this process, needs no privileges; forward=tcp:[ADDRESS:]HOSTPORT-GUESTPORT+..., udp: too. "
 	 "tap: a TAP device; bridge=NAME. link: to other guests of this user. mac=ADDRESS, mtu=N, id=NAME",
@@ -116,6 +123,8 @@ RunOptions read_options(Config &config)
 		options.finish();
 	}
 	run.command = config.command;
+	if (port_is_stdio(run.consoles) && !run.command.empty())
+		throw Error{"--console: a port cannot have stdin and stdout, they are the command's", exit_usage};
 	return run;
 }
 
@@ -141,7 +150,7 @@ void describe_run(CLI::App &run, Words &words)
 	}
 	for (const Noun &noun : nouns)
 		run.add_option(fmt::format("--{}", noun.name), words.devices[noun.name], noun.help)
-			->type_name(noun.type)->allow_extra_args(false)->expected(0, 1);
+			->type_name(noun.type)->allow_extra_args(false)->expected(0, 1)->take_all();
 	run.add_flag("-v,--verbose", words.verbose, "Say what is done");
 	run.add_option("command", words.command, "After --: a command for the guest to run")
 		->type_name("COMMAND");

@@ -6,6 +6,8 @@
 // tests can parse.
 #pragma once
 
+#include "balloon_options.h"
+#include "console_options.h"
 #include "keyed_options.h"
 #include "net_options.h"
 #include "rng_options.h"
@@ -44,6 +46,8 @@ struct RunOptions {
 	bool reboot = true;			// false: a reboot ends the launcher
 	bool stats = false;			// print the module's counters at the end
 	std::string stats_file;			// and write them there as JSON
+	std::optional<BalloonOptions> balloon;
+	std::vector<ConsoleOptions> consoles;	// other than the usual one
 	std::vector<NetOptions> nets;
 	std::optional<RngOptions> rng;
 	std::vector<ShareOptions> shares;

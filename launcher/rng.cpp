@@ -5,6 +5,7 @@
 #include "device_slot.h"
 #include "entropy.h"
 
+#include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <sys/random.h>
 
@@ -40,8 +41,13 @@ private:
 		}
 	}
 
-	// In the event loop: the device hands bytes out at doorbells and in resume() only.
+	// Also from a vCPU thread, when a driver starts while there is no allowance.
 	void allowance_used() override
+	{
+		boost::asio::post(timer_.get_executor(), [this] { refill_in_time(); });
+	}
+
+	void refill_in_time()
 	{
 		timer_.expires_after(refill_period);
 		timer_.async_wait([this](boost::system::error_code error) {

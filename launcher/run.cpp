@@ -7,9 +7,11 @@
 //       stdin, stdout, doorbells, signals              LG_RUN, bus accesses
 #include "run.h"
 
+#include "balloon_host.h"
 #include "boot.h"
 #include "bus.h"
 #include "console_port.h"
+#include "console_targets.h"
 #include "device_slot.h"
 #include "error.h"
 #include "guest_files.h"
@@ -105,6 +107,7 @@ private:
 	Bus bus_;
 	std::optional<RawTerminal> raw_;
 	std::vector<std::unique_ptr<ConsolePort>> ports_;	// by number
+	bool console_is_stdio_ = false;
 	std::optional<Console> console_;
 	std::optional<DeviceSlot> console_slot_;
 	std::vector<std::unique_ptr<Attachment>> attachments_;
@@ -140,6 +143,8 @@ Machine::Machine(const RunOptions &options) : options_{options}
 void Machine::attach_devices()
 {
 	MachineParts parts{loop_, *ram_, *memory_, bus_, &*vm_};
+	if (options_.balloon)
+		attachments_.push_back(attach_balloon(parts, *options_.balloon));
 	for (std::size_t index = 0; index < options_.nets.size(); index++)
 		attachments_.push_back(attach_net(parts, options_.nets[index], options_.name, index));
 	if (options_.rng)
@@ -162,14 +167,18 @@ ConsolePort &Machine::add_port(ConsolePort::Settings settings)
 void Machine::make_console()
 {
 	bool ports = command_has_ports(options_);
-	bool interactive = !ports && RawTerminal::usable(STDIN_FILENO);
+	console_is_stdio_ = !ports && console_is_stdio(options_.consoles);
+	bool interactive = console_is_stdio_ && RawTerminal::usable(STDIN_FILENO);
 	ConsolePort::Settings settings;
-	settings.output = ports ? STDERR_FILENO : STDOUT_FILENO;
+	settings.output = console_is_stdio_ ? STDOUT_FILENO : STDERR_FILENO;
 	settings.terminal = interactive;
 	// A terminal of which we are in the background is not to be read: that would stop us.
-	if (!ports && (interactive || !isatty(STDIN_FILENO)))
+	if (console_is_stdio_ && (interactive || !isatty(STDIN_FILENO)))
 		settings.input = STDIN_FILENO;
 	settings.escape = [this] { end({Outcome::Kind::interrupted, 0, {}}); };
+	for (const ConsoleOptions &console : options_.consoles)
+		if (console.port.empty() && console.to != ConsoleOptions::To::stdio)
+			settings = console_target(loop_, console);
 	console_.emplace(add_port(std::move(settings)));
 	if (ports) {
 		console_->add_port(add_port({.input = STDIN_FILENO}), stdio_ports[0]);
@@ -178,8 +187,11 @@ void Machine::make_console()
 		console_->add_port(add_port({.output = STDOUT_FILENO, .broken = broken}), stdio_ports[1]);
 		console_->add_port(add_port({.output = STDERR_FILENO}), stdio_ports[2]);
 	}
+	for (const ConsoleOptions &console : options_.consoles)
+		if (!console.port.empty())
+			console_->add_port(add_port(console_target(loop_, console)), console.port);
 	console_slot_.emplace(loop_, *memory_, *console_, bus_, &*vm_, "console");
-	if (auto size = terminal_size(STDOUT_FILENO); size && !ports)
+	if (auto size = terminal_size(STDOUT_FILENO); size && console_is_stdio_)
 		console_->set_initial_size(size->columns, size->rows);
 	if (interactive) {
 		spdlog::info("Ctrl-] x ends the guest");
@@ -210,7 +222,7 @@ void Machine::watch_resizes()
 	resize_signal_.async_wait([this](boost::system::error_code error, int) {
 		if (error)
 			return;
-		if (auto size = terminal_size(STDOUT_FILENO))
+		if (auto size = terminal_size(STDOUT_FILENO); size && console_is_stdio_)
 			ports_.front()->resize(*size);
 		watch_resizes();
 	});

@@ -5,7 +5,7 @@
 // reaches it before the end of this, so we wait for it.
 //
 //     guest: DEVICE_READY      host: PORT_ADD, for each port
-//     guest: PORT_READY        host: CONSOLE_PORT and RESIZE, or PORT_NAME; PORT_OPEN
+//     guest: PORT_READY        host: CONSOLE_PORT and RESIZE, or PORT_NAME; PORT_OPEN if connected
 //     guest: PORT_OPEN         input begins
 #include "console.h"
 
@@ -90,7 +90,7 @@ void Console::reset()
 {
 	for (Port &port : ports_) {
 		port.sending.reset();
-		port.guest_open = false;
+		port.ready = port.guest_open = false;
 		port.to_tell = 0;
 	}
 }
@@ -186,6 +186,16 @@ void Console::hang_up(Transport &transport, unsigned port)
 	tell(transport);
 }
 
+void Console::connection_changed(Transport &transport, unsigned index)
+{
+	Port &port = ports_[index];
+	if (!port.ready || index == 0)
+		return;		// it will be asked for, or does not matter
+	port.to_tell &= ~(1u << open | 1u << close);
+	port.to_tell |= 1u << (port.host->connected() ? open : close);
+	tell(transport);
+}
+
 // --- ports -------------------------------------------------------------------
 
 void Console::set_initial_size(std::uint16_t columns, std::uint16_t rows)
@@ -243,7 +253,10 @@ void Console::take_message(const virtio_console_control &message)
 	Port &port = ports_[message.id];
 	bool is_console = message.id == 0;
 	if (message.event == VIRTIO_CONSOLE_PORT_READY && message.value) {
-		port.to_tell |= 1u << open | 1u << (is_console ? console_port : name);
+		port.ready = true;
+		port.to_tell |= 1u << (is_console ? console_port : name);
+		if (is_console || port.host->connected())
+			port.to_tell |= 1u << open;
 		if (is_console && config_.cols)
 			port.to_tell |= 1u << size;
 	}

@@ -34,6 +34,8 @@ public:
 	virtual std::size_t write(std::span<const std::byte> bytes) = 0;
 	// The guest may have room for input again: offer it with Console::input().
 	virtual void input_wanted() = 0;
+	// Whether there is somebody on this side; for the console it does not matter.
+	virtual bool connected() { return true; }
 
 protected:
 	~ConsoleHost() = default;
@@ -66,6 +68,9 @@ public:
 	// The host has no more input: the guest reads what there is, then the end of file.
 	// Only for ports other than the console, which has no such thing.
 	void hang_up(Transport &transport, unsigned port);
+	// ConsoleHost::connected() has changed: without anybody there the guest's writers wait
+	// and its readers get an end of file.
+	void connection_changed(Transport &transport, unsigned port);
 	// The host accepts output again.
 	void resume_output(Transport &transport, unsigned port);
 	// The size of the terminal, in characters.
@@ -82,7 +87,8 @@ private:
 		std::string name;
 		std::optional<DescriptorChain> sending{};	// popped, not yet all of it written
 		std::size_t sent = 0;				// bytes of it that were
-		bool guest_open = false;
+		bool ready = false;				// the guest has the port
+		bool guest_open = false;			// and somebody there has opened it
 		unsigned to_tell = 0;				// bits: 1 << Message
 	};
 

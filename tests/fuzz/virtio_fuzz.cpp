@@ -44,11 +44,13 @@ struct Host final : ConsoleHost {
 		return taken;
 	}
 	void input_wanted() override {}
+	bool connected() override { return present; }
 	std::size_t room = 4096;
 	std::byte seen{};
+	bool present = true;
 };
 
-enum Operation : std::uint8_t { read_bus, write_bus, ring_doorbell, store_memory, send, receive, host_room, host_input, resize, restart, operations };
+enum Operation : std::uint8_t { read_bus, write_bus, ring_doorbell, store_memory, send, receive, host_room, host_input, resize, restart, connect, operations };
 
 } // namespace
 
@@ -102,6 +104,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size
 		}
 		case resize:
 			registers.with_device([&](Transport &transport) { console.resize(transport, input.take<std::uint8_t>(), 1); });
+			break;
+		case connect:
+			host.present = input.take<std::uint8_t>() & 1;
+			registers.with_device([&](Transport &transport) {
+				console.connection_changed(transport, input.take<std::uint8_t>() & 1);
+				console.hang_up(transport, input.take<std::uint8_t>() & 1);
+			});
 			break;
 		case restart:
 			driver.negotiate(input.take<std::uint32_t>());

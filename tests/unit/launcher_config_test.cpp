@@ -175,5 +175,85 @@ TEST_F(RunConfig, ComplaintsNameTheFile)
 	EXPECT_EQ(complaint([&] { run("{}", {"--rng", "speed=1"}); }), "--rng speed: not known; there are rate");
 }
 
+// --- what devices make of it -----------------------------------------------------
+
+RunOptions options(std::vector<const char *> words)
+{
+	words.insert(words.begin(), {"lguest", "run"});
+	return std::get<RunOptions>(parse_command_line(static_cast<int>(words.size()), words.data()));
+}
+
+TEST(BalloonOptions, AreRead)
+{
+	EXPECT_FALSE(options({}).balloon);
+	RunOptions plain = options({"--balloon"});
+	ASSERT_TRUE(plain.balloon);
+	EXPECT_EQ(plain.balloon->size, 0u);
+	EXPECT_TRUE(plain.balloon->deflate_on_oom);
+	EXPECT_FALSE(plain.balloon->free_page_reporting);
+	EXPECT_EQ(plain.balloon->stats, 0u);
+	RunOptions all = options({"--balloon", "size=64M,deflate-on-oom=off,free-page-reporting,stats=5"});
+	ASSERT_TRUE(all.balloon);
+	EXPECT_EQ(all.balloon->size, 64u << 20);
+	EXPECT_FALSE(all.balloon->deflate_on_oom);
+	EXPECT_TRUE(all.balloon->free_page_reporting);
+	EXPECT_EQ(all.balloon->stats, 5u);
+	EXPECT_EQ(complaint([] { options({"--balloon", "size=1G"}); }), "--balloon size: 1G: the guest has only 256M");
+	EXPECT_EQ(complaint([] { options({"--balloon", "stats=0"}); }), "--balloon stats: '0' is not a number from 1 to 86400");
+}
+
+TEST(ConsoleOptions, AreRead)
+{
+	using To = ConsoleOptions::To;
+	RunOptions run = options({"--console", "pty", "--console", "port=a,file=/a,,b,append", "--console", "port=b.c,socket=s",
+				  "--console", "port=d,none", "--console", "port=e,stdio"});
+	ASSERT_EQ(run.consoles.size(), 5u);
+	EXPECT_EQ(run.consoles[0].port, "");
+	EXPECT_EQ(run.consoles[0].to, To::pty);
+	EXPECT_EQ(run.consoles[1].port, "a");
+	EXPECT_EQ(run.consoles[1].to, To::file);
+	EXPECT_EQ(run.consoles[1].path, "/a,b");
+	EXPECT_TRUE(run.consoles[1].append);
+	EXPECT_EQ(run.consoles[2].to, To::socket);
+	EXPECT_EQ(run.consoles[2].path, "s");
+	EXPECT_EQ(run.consoles[3].to, To::none);
+	EXPECT_TRUE(port_is_stdio(run.consoles));
+	EXPECT_FALSE(console_is_stdio(run.consoles));
+}
+
+TEST(ConsoleOptions, StdioGoesToTheConsoleUnlessAPortHasIt)
+{
+	EXPECT_TRUE(console_is_stdio(options({}).consoles));
+	EXPECT_TRUE(console_is_stdio(options({"--console", "stdio"}).consoles));
+	EXPECT_TRUE(console_is_stdio(options({"--console", "port=a,pty"}).consoles));
+	EXPECT_FALSE(console_is_stdio(options({"--console", "port=a,stdio"}).consoles));
+	EXPECT_FALSE(console_is_stdio(options({"--console", "none"}).consoles));
+}
+
+TEST(ConsoleOptions, SayWhatIsWrong)
+{
+	auto wrong = [](std::vector<const char *> texts, std::vector<const char *> more = {}) {
+		std::vector<const char *> words;
+		for (const char *text : texts)
+			words.insert(words.end(), {"--console", text});
+		words.insert(words.end(), more.begin(), more.end());
+		return complaint([&] { options(words); });
+	};
+	std::string target = "--console: must lead to one of stdio, none, pty, file=PATH, socket=PATH";
+	EXPECT_EQ(wrong({"port=a"}), target);
+	EXPECT_EQ(wrong({"pty,none"}), target);
+	EXPECT_EQ(wrong({"pty,file=x"}), target);
+	EXPECT_EQ(wrong({"pty,append"}), "--console append: is for file=PATH");
+	EXPECT_EQ(wrong({"file="}), "--console file: must be given");
+	EXPECT_EQ(wrong({"pty", "none"}), "--console: the console is given twice");
+	EXPECT_EQ(wrong({"port=a,pty", "port=a,none"}), "--console: port a is given twice");
+	EXPECT_EQ(wrong({"stdio", "port=a,stdio"}), "--console stdio: there is only one, and another port has it");
+	EXPECT_EQ(wrong({"port=lguest.x,pty"}), "--console port: 'lguest.x': names with lguest. are the command's own");
+	for (const char *name : {"port=,pty", "port=a/b,pty", "port=..,pty", "port=a b,pty"})
+		EXPECT_NE(wrong({name}).find("a name has up to 63 letters"), std::string::npos) << name;
+	EXPECT_EQ(wrong({"port=a,stdio"}, {"--", "ls"}), "--console: a port cannot have stdin and stdout, they are the command's");
+	EXPECT_NE(wrong({"prot=a,pty"}).find("--console prot: not known"), std::string::npos);
+}
+
 } // namespace
 } // namespace lguest::test
