@@ -18,9 +18,11 @@
 
 #include <boost/asio/io_context.hpp>
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace lguest {
 
@@ -33,6 +35,20 @@ struct MachineParts {
 	Vm *vm;			// null in tests: no interrupts
 };
 
+// What `lguest balloon` reaches.
+struct BalloonControl {
+	virtual void set_size(std::uint64_t bytes_to_take) = 0;
+
+protected:
+	~BalloonControl() = default;
+};
+
+// What a device wants to do once the sandbox (sandbox.h) is up.
+struct SandboxNeeds {
+	bool internet = false;			// make sockets of AF_INET and AF_INET6
+	std::vector<std::string> directories;	// make and remove files and sockets there
+};
+
 class Attachment {
 public:
 	virtual ~Attachment() = default;
@@ -40,6 +56,8 @@ public:
 	virtual const std::string &name() const = 0;
 	// The guest has ended.  Finish what it was promised, then call `done`, once.
 	virtual void drain(std::function<void()> done) { done(); }
+	virtual BalloonControl *balloon() { return nullptr; }
+	virtual void add_needs(SandboxNeeds &) const {}
 };
 
 } // namespace lguest

@@ -37,17 +37,37 @@ std::string default_initrd() { return installed("LGUEST_INITRD", "initramfs.cpio
 
 bool command_has_ports(const RunOptions &options)
 {
-	return !options.command.empty() && !(isatty(STDIN_FILENO) && isatty(STDOUT_FILENO));
+	return !options.command.empty() && !options.detach && !(isatty(STDIN_FILENO) && isatty(STDOUT_FILENO));
+}
+
+namespace {
+
+// The files' paths; both may be empty.
+struct Paths {
+	std::string kernel, initrd;
+};
+
+Paths paths_of(const RunOptions &options)
+{
+	Paths paths{options.kernel.empty() ? default_kernel() : options.kernel, options.initrd};
+	if (paths.initrd.empty() && (options.kernel.empty() || !options.command.empty()))
+		paths.initrd = default_initrd();
+	return paths;
+}
+
+} // namespace
+
+std::vector<std::string> files_read(const RunOptions &options)
+{
+	auto [kernel, initrd] = paths_of(options);
+	return {kernel, kernel + ".relocs", initrd, options.config};
 }
 
 GuestFiles load_files(const RunOptions &options)
 {
-	std::string kernel = options.kernel.empty() ? default_kernel() : options.kernel;
+	auto [kernel, initrd] = paths_of(options);
 	if (kernel.empty())
 		throw Error{"no kernel: give one with --kernel, or in the environment as LGUEST_KERNEL", exit_usage};
-	std::string initrd = options.initrd;
-	if (initrd.empty() && (options.kernel.empty() || !options.command.empty()))
-		initrd = default_initrd();
 	if (initrd.empty() && !options.command.empty())
 		throw Error{"a command needs an initrd whose init runs it: give one with --initrd", exit_usage};
 

@@ -18,6 +18,8 @@ struct GuestFiles {
 
 // Throws Error.
 GuestFiles load_files(const RunOptions &options);
+// What it reads: what a launcher that starts again has to have.  Some may not exist.
+std::vector<std::string> files_read(const RunOptions &options);
 
 // Whether the command's stdin, stdout and stderr are ports of their own: if there is
 // one, and its user is not at a terminal.

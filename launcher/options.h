@@ -6,7 +6,9 @@
 // tests can parse.
 #pragma once
 
+#include "control_client.h"
 #include "keyed_options.h"
+#include "log_options.h"
 #include "rng_options.h"
 
 #include <cstdint>
@@ -26,13 +28,18 @@ struct RunOptions {
 	std::uint64_t memory = 256ull << 20;	// bytes, a multiple of 2 MiB
 	std::string kernel;			// file; empty: the installed one
 	std::string initrd;			// file; empty: none, or the installed one with the installed kernel or a command
+	std::string config;			// file; empty: none
 	std::string append;			// kernel command line
-	std::string name;			// empty: none
+	std::string name;			// empty: none given
+	bool detach = false;			// run in the background, without a terminal
+	double grace = 10;			// seconds for an orderly shutdown
+	bool sandbox = true;
 	unsigned cpus = 1;
 	PlacementMode placement = PlacementMode::automatic;
 	bool reboot = true;			// false: a reboot ends the launcher
 	bool stats = false;			// print the module's counters at the end
 	std::string stats_file;			// and write them there as JSON
+	LogOptions log;
 	std::optional<RngOptions> rng;
 	int verbose = 0;
 	std::vector<std::string> command;	// after --: for the guest to run
@@ -46,6 +53,6 @@ struct ShowText {
 constexpr std::uint64_t min_memory = 32ull << 20;
 
 // Throws Error with exit_usage and one line.
-std::variant<RunOptions, ShowText> parse_command_line(int argc, const char *const *argv);
+std::variant<RunOptions, ManageOptions, ShowText> parse_command_line(int argc, const char *const *argv);
 
 } // namespace lguest
