@@ -23,6 +23,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace lguest {
 
@@ -46,6 +47,13 @@ protected:
 	~BalloonControl() = default;
 };
 
+// What a device wants to do once the sandbox (sandbox.h) is up.
+struct SandboxNeeds {
+	bool internet = false;			// make sockets of AF_INET and AF_INET6
+	std::vector<std::string> directories;	// make and remove files and sockets there
+	std::string no_reboot;			// why it cannot be set up again in there; empty: it can
+};
+
 class Attachment {
 public:
 	virtual ~Attachment() = default;
@@ -54,6 +62,7 @@ public:
 	// The guest has ended.  Finish what it was promised, then call `done`, once.
 	virtual void drain(std::function<void()> done) { done(); }
 	virtual BalloonControl *balloon() { return nullptr; }
+	virtual void add_needs(SandboxNeeds &) const {}
 };
 
 } // namespace lguest

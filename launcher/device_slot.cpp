@@ -29,7 +29,7 @@ DeviceSlot::DeviceSlot(boost::asio::io_context &loop, const GuestMemory &memory,
 		       std::string name, Served served)
 	: name_{std::move(name)}, vm_{vm}, registers_{memory, device, *this}, interrupt_{new_eventfd()}
 {
-	auto slot = bus.attach(registers_);
+	auto slot = bus.attach(registers_, name_);
 	if (!slot)
 		fail("too many devices: the bus has {} slots", LG_BUS_SLOTS);
 	slot_ = *slot;

@@ -57,19 +57,40 @@ ShareOptions host_root_share()
 bool command_has_ports(const RunOptions &options)
 {
 	bool terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && console_is_stdio(options.consoles);
-	return !options.command.empty() && !terminal;
+	return !options.command.empty() && !options.detach && !terminal;
+}
+
+namespace {
+
+// The files' paths; both may be empty.
+struct Paths {
+	std::string kernel, initrd;
+};
+
+bool needs_init(const RunOptions &options) { return !options.command.empty() || has_host_root(options); }
+
+Paths paths_of(const RunOptions &options)
+{
+	Paths paths{options.kernel.empty() ? default_kernel() : options.kernel, options.initrd};
+	if (paths.initrd.empty() && (options.kernel.empty() || needs_init(options)))
+		paths.initrd = default_initrd();
+	return paths;
+}
+
+} // namespace
+
+std::vector<std::string> files_read(const RunOptions &options)
+{
+	auto [kernel, initrd] = paths_of(options);
+	return {kernel, kernel + ".relocs", initrd, options.config};
 }
 
 GuestFiles load_files(const RunOptions &options)
 {
-	std::string kernel = options.kernel.empty() ? default_kernel() : options.kernel;
+	auto [kernel, initrd] = paths_of(options);
 	if (kernel.empty())
 		throw Error{"no kernel: give one with --kernel, or in the environment as LGUEST_KERNEL", exit_usage};
-	std::string initrd = options.initrd;
-	bool needs_init = !options.command.empty() || has_host_root(options);
-	if (initrd.empty() && (options.kernel.empty() || needs_init))
-		initrd = default_initrd();
-	if (initrd.empty() && needs_init)
+	if (initrd.empty() && needs_init(options))
 		throw Error{"a command, or --root host, needs an initrd whose init knows of it: give one with --initrd", exit_usage};
 
 	GuestFiles files{load_kernel(kernel), initrd.empty() ? Bytes{} : read_file(initrd, "initrd"), command_line_for(options)};

@@ -18,6 +18,8 @@ struct GuestFiles {
 
 // Throws Error.
 GuestFiles load_files(const RunOptions &options);
+// What it reads: what a launcher that starts again has to have.  Some may not exist.
+std::vector<std::string> files_read(const RunOptions &options);
 
 // Whether the guest's root file system is a view of this host's, and the share that it
 // is made of.

@@ -1,27 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // `lguest`: the thin layer between the shell and run.h.
+#include "control_client.h"
 #include "error.h"
+#include "log.h"
 #include "options.h"
 #include "run.h"
 
 #include <fmt/core.h>
-#include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
-#include <memory>
 #include <unistd.h>
-
-namespace {
-
-void set_up_log(const lguest::RunOptions &options)
-{
-	auto sink = std::make_shared<spdlog::sinks::stderr_sink_mt>();
-	spdlog::set_default_logger(std::make_shared<spdlog::logger>("lguest", sink));
-	spdlog::set_pattern(options.name.empty() ? "lguest: %v" : "lguest " + options.name + ": %v");
-	spdlog::set_level(options.verbose ? spdlog::level::debug : spdlog::level::info);
-}
-
-} // namespace
 
 int main(int argc, char **argv)
 {
@@ -31,8 +19,10 @@ int main(int argc, char **argv)
 			fmt::print("{}", show->text);
 			return 0;
 		}
+		if (auto *manage = std::get_if<lguest::ManageOptions>(&request))
+			return lguest::manage_guests(*manage);
 		const auto &options = std::get<lguest::RunOptions>(request);
-		set_up_log(options);
+		lguest::set_up_log(options.log, options.name);
 		lguest::Outcome outcome = lguest::run_guest(options);
 		if (outcome.kind == lguest::Outcome::Kind::reboot && options.reboot) {
 			// A process has one VM in its life, so a reboot is a new program.

@@ -31,6 +31,8 @@ public:
 	// Make run(), under way or the next one, return EINTR.  From any thread; a signal
 	// must follow to interrupt one that is under way.
 	void exit_immediately() { std::atomic_ref{page().immediate_exit}.store(1); }
+	// Take that back.  On run()'s thread.
+	void run_again() { std::atomic_ref{page().immediate_exit}.store(0); }
 };
 
 class Vcpu final : public VcpuPort {

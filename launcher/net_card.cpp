@@ -29,6 +29,7 @@ public:
 	}
 
 	const std::string &name() const override { return name_; }
+	void add_needs(SandboxNeeds &needs) const override { port_->add_needs(needs); }
 
 private:
 	void receive_soon() override

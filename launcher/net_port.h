@@ -7,6 +7,7 @@
 // Threads: the event loop's, but set_offloads(), which comes from a vCPU's.
 #pragma once
 
+#include "attachment.h"
 #include "net.h"
 
 #include <string>
@@ -38,6 +39,8 @@ public:
 	virtual void start(NetEvents &card) { card_ = &card; }
 	// The largest packet it passes, to be told to the guest; 0: nothing is.
 	virtual std::uint16_t mtu() const = 0;
+
+	virtual void add_needs(SandboxNeeds &) const {}
 
 	// Frames that were lost here, in either direction.
 	std::uint64_t dropped() const { return dropped_; }

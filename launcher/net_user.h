@@ -43,6 +43,7 @@ public:
 	bool send(std::span<const iovec> frame) override;
 	std::size_t receive(std::span<const iovec> room) override;
 	void set_offloads(const Offloads &) override {}
+	void add_needs(SandboxNeeds &needs) const override { needs.internet = true; }
 
 private:
 	friend struct SlirpGlue;	// libslirp's callbacks

@@ -3,6 +3,7 @@
 #include "options.h"
 
 #include "config_file.h"
+#include "control_socket.h"
 #include "error.h"
 
 #include <lguest/ioctl_abi.h>
@@ -31,13 +32,16 @@ constexpr Setting settings[] = {
 	{"initrd", "-i,--initrd", "FILE", "Initial RAM disk"},
 	{"append", "-a,--append", "STRING",
 	 "Kernel command line; console=lg0, the kernel's messages on stderr, is added if it names no console"},
-	{"name", "-n,--name", "NAME", "Name of the guest, for messages"},
+	{"name", "-n,--name", "NAME", "Name of the guest, for messages and for lguest list, stop, ... (lguest-PID)"},
 	{"cpus", "-c,--cpus", "N", "Virtual CPUs (1)"},
 	{"placement", "--placement", "auto|none",
 	 "Where the guest's kernel lives: 'auto' beside the host's mappings, 'none' at Linux's own addresses"},
 	{"root", "--root", "host|initrd",
 	 "Root file system: 'host' is a copy-on-write view of this host's, 'initrd' the initial RAM disk; a command without --initrd "
 	 "has the host's, if its user is root and there is a virtiofsd"},
+	{"detach", "-d,--detach", "", "Run in the background; lguest console NAME shows the guest's console"},
+	{"grace", "--grace", "SECONDS", "Time for an orderly shutdown after SIGTERM, SIGHUP or lguest stop; 0: none (10)"},
+	{"sandbox", "--sandbox", "on|off", "Give up what the launcher does not need any more once the guest is set up (on)"},
 	{"no-reboot", "--no-reboot", "", "End when the guest reboots, instead of starting it again"},
 	{"stats", "--stats", "", "Print the module's counters when the guest ends"},
 	{"stats-file", "--stats-file", "FILE", "Write the module's counters there, as JSON, when the guest ends"},
@@ -59,6 +63,8 @@ constexpr Noun nouns[] = {
 	 "Where the guest's console leads (stdio), or its port /dev/virtio-ports/NAME: nowhere, to a pseudo-terminal, "
 	 "a file, whoever connects to a socket",
 	 [](KeyedOptions &options, RunOptions &run) { run.consoles.push_back(read_console_options(options, run.consoles)); }},
+	{"log", "level=debug|info|warn|error,file=PATH", "How much to say (info), and where: without a file, on stderr",
+	 [](KeyedOptions &options, RunOptions &run) { run.log = read_log_options(options); }},
 	{"net", "user|tap=NAME|tap-fd=N|link=NAME[,KEY=VALUE...]",
 	 "Network card. user: through this process, needs no privileges; forward=tcp:[ADDRESS:]HOSTPORT-GUESTPORT+..., udp: too. "
 	 "tap: a TAP device; bridge=NAME. link: to other guests of this user. mac=ADDRESS, mtu=N, id=NAME",
@@ -109,6 +115,12 @@ RunOptions read_options(Config &config)
 	run.initrd = machine.take_text("initrd");
 	run.append = machine.take_text("append");
 	run.name = machine.take_text("name");
+	if (!run.name.empty() && !valid_guest_name(run.name))
+		machine.reject("name", "'{}': a name is of letters, digits, '-', '_' and '.', begins with one of the former two, "
+			       "and has at most 64 of them", run.name);
+	run.detach = machine.take_flag("detach");
+	run.grace = static_cast<double>(machine.take_number("grace", 10, 0, 24 * 60 * 60));
+	run.sandbox = machine.take_flag("sandbox", true);
 	run.cpus = static_cast<unsigned>(machine.take_number("cpus", 1, 1, LG_MAX_VCPUS));
 	run.placement = machine.take_word("placement", "auto", {"auto", "none"}) == "none" ? PlacementMode::none
 											  : PlacementMode::automatic;
@@ -157,7 +169,8 @@ void describe_run(CLI::App &run, Words &words)
 	run.positionals_at_end();
 	run.footer("Exit status: what the guest powered off with; 1 if it could not be started, 2 for a wrong\n"
 		   "command line, 254 if the module stopped the guest, 255 if its kernel panicked, 128 + N when\n"
-		   "signal N ended lguest.  In a terminal, Ctrl-] x ends the guest.");
+		   "signal N ended lguest.  In a terminal, Ctrl-] x ends the guest.\n"
+		   "SIGTERM, SIGHUP and lguest stop shut the guest down in order; SIGINT, and a second signal, end it at once.");
 }
 
 // What of it was given, on top of the configuration file.
@@ -177,7 +190,62 @@ RunOptions read_run(const CLI::App &run, const Words &words)
 	if (!words.command.empty())
 		config.command = words.command;
 	RunOptions options = read_options(config);
+	options.config = words.config;
 	options.verbose = words.verbose;
+	if (options.verbose)
+		options.log.level = LogOptions::Level::debug;
+	return options;
+}
+
+// --- commands on running guests ------------------------------------------------
+
+struct Manager {
+	ManageOptions::Command command;
+	const char *name;
+	const char *help;
+};
+
+constexpr Manager managers[] = {
+	{ManageOptions::Command::list, "list", "Guests of this user that run"},
+	{ManageOptions::Command::stop, "stop", "Ask a guest to shut down, and end it if it does not"},
+	{ManageOptions::Command::kill, "kill", "End a guest at once"},
+	{ManageOptions::Command::pause, "pause", "Stop a guest's vCPUs"},
+	{ManageOptions::Command::resume, "resume", "Let a paused guest go on"},
+	{ManageOptions::Command::stat, "stat", "Counters of a guest: the module's, and those of each device's queues"},
+	{ManageOptions::Command::balloon, "balloon", "Take memory back from a guest with --balloon"},
+	{ManageOptions::Command::console, "console", "The console of a guest started with --detach; Ctrl-] d leaves it"},
+};
+
+struct ManagerWords {
+	std::string name, size;
+	double timeout = -1;
+	bool json = false;
+};
+
+void describe_manager(CLI::App &app, const Manager &manager, ManagerWords &words)
+{
+	using Command = ManageOptions::Command;
+	if (manager.command == Command::list || manager.command == Command::stat)
+		app.add_flag("--json", words.json, "For programs");
+	if (manager.command != Command::list)
+		app.add_option("name", words.name, "The guest")->type_name("NAME")->required();
+	if (manager.command == Command::stop)
+		app.add_option("--timeout", words.timeout, "Seconds to wait for an orderly shutdown; otherwise as with run's --grace")
+			->type_name("SECONDS")->check(CLI::Range(0.0, 86400.0));
+	if (manager.command == Command::balloon)
+		app.add_option("size", words.size, "How much to take, all in all: a number and K, M, G or T")
+			->type_name("SIZE")->required();
+}
+
+ManageOptions read_manager(const Manager &manager, const ManagerWords &words)
+{
+	ManageOptions options{manager.command, words.name, words.json, std::nullopt, 0};
+	if (manager.command != ManageOptions::Command::list && !valid_guest_name(words.name))
+		throw Error{fmt::format("lguest {}: '{}' is no name of a guest", manager.name, words.name), exit_usage};
+	if (words.timeout >= 0)
+		options.timeout = words.timeout;
+	if (!words.size.empty())
+		options.size = parse_size(words.size);
 	return options;
 }
 
@@ -192,13 +260,16 @@ std::string one_line(std::string text)
 
 } // namespace
 
-std::variant<RunOptions, ShowText> parse_command_line(int argc, const char *const *argv)
+std::variant<RunOptions, ManageOptions, ShowText> parse_command_line(int argc, const char *const *argv)
 {
 	Words words;
+	ManagerWords manager_words;
 	CLI::App app{"lguest: Linux guests on any x86-64 Linux host, without hardware virtualization", "lguest"};
 	app.require_subcommand(1);
 	CLI::App *run = app.add_subcommand("run", "Start a guest; its console is this terminal, or stdin and stdout");
 	describe_run(*run, words);
+	for (const Manager &manager : managers)
+		describe_manager(*app.add_subcommand(manager.name, manager.help), manager, manager_words);
 
 	try {
 		app.parse(argc, argv);
@@ -207,6 +278,9 @@ std::variant<RunOptions, ShowText> parse_command_line(int argc, const char *cons
 	} catch (const CLI::ParseError &error) {
 		throw Error{fmt::format("{}; see lguest run --help", one_line(error.what())), exit_usage};
 	}
+	for (const Manager &manager : managers)
+		if (app.got_subcommand(manager.name))
+			return read_manager(manager, manager_words);
 	return read_run(*run, words);
 }
 

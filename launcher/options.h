@@ -8,7 +8,9 @@
 
 #include "balloon_options.h"
 #include "console_options.h"
+#include "control_client.h"
 #include "keyed_options.h"
+#include "log_options.h"
 #include "net_options.h"
 #include "rng_options.h"
 #include "share_options.h"
@@ -38,8 +40,12 @@ struct RunOptions {
 	std::uint64_t memory = 256ull << 20;	// bytes, a multiple of 2 MiB
 	std::string kernel;			// file; empty: the installed one
 	std::string initrd;			// file; empty: none, or the installed one with the installed kernel or a command
+	std::string config;			// file; empty: none
 	std::string append;			// kernel command line
-	std::string name;			// empty: none
+	std::string name;			// empty: none given
+	bool detach = false;			// run in the background, without a terminal
+	double grace = 10;			// seconds for an orderly shutdown
+	bool sandbox = true;
 	unsigned cpus = 1;
 	PlacementMode placement = PlacementMode::automatic;
 	RootMode root = RootMode::automatic;
@@ -48,6 +54,7 @@ struct RunOptions {
 	std::string stats_file;			// and write them there as JSON
 	std::optional<BalloonOptions> balloon;
 	std::vector<ConsoleOptions> consoles;	// other than the usual one
+	LogOptions log;
 	std::vector<NetOptions> nets;
 	std::optional<RngOptions> rng;
 	std::vector<ShareOptions> shares;
@@ -64,6 +71,6 @@ struct ShowText {
 constexpr std::uint64_t min_memory = 32ull << 20;
 
 // Throws Error with exit_usage and one line.
-std::variant<RunOptions, ShowText> parse_command_line(int argc, const char *const *argv);
+std::variant<RunOptions, ManageOptions, ShowText> parse_command_line(int argc, const char *const *argv);
 
 } // namespace lguest

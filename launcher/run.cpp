@@ -7,21 +7,29 @@
 //       stdin, stdout, doorbells, signals              LG_RUN, bus accesses
 #include "run.h"
 
+#include "attachment.h"
+#include "background.h"
 #include "balloon_host.h"
 #include "boot.h"
 #include "bus.h"
 #include "console_port.h"
+#include "console_relay.h"
 #include "console_targets.h"
+#include "control_server.h"
+#include "control_socket.h"
 #include "device_slot.h"
 #include "error.h"
 #include "guest_files.h"
 #include "guest_ram.h"
+#include "guest_statistics.h"
 #include "initrd.h"
 #include "kernel_image.h"
 #include "module.h"
 #include "net_card.h"
 #include "rng.h"
+#include "sandbox.h"
 #include "share.h"
+#include "shutdown.h"
 #include "stats.h"
 #include "terminal.h"
 #include "vhost_user_kinds.h"
@@ -29,10 +37,15 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
+#include <boost/json/array.hpp>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
+#include <fstream>
 #include <memory>
 #include <optional>
 #include <unistd.h>
@@ -80,24 +93,43 @@ void log_registers(const lg_regs &r)
 }
 
 // Members are torn down in reverse order: the threads end before what they use.
-class Machine {
+class Machine final : public ControlTarget {
 public:
 	explicit Machine(const RunOptions &options);
-	Outcome run();
+	Outcome run(Background &background);
+
+	// ControlTarget
+	boost::json::object status() override;
+	boost::json::object statistics() override;
+	double stop(std::optional<double> grace) override;
+	void kill() override;
+	void pause() override;
+	void resume() override;
+	void set_balloon(std::uint64_t bytes) override;
+	bool has_console() override { return relay_.has_value(); }
 
 private:
+	void open_control_socket();
+	void enter_sandbox();
+	void take_signal(int signal);
+	void force();
+	void ask_for_shutdown();
+	void end_at_once(int status);
 	void make_console();
 	void attach_devices();
 	ConsolePort &add_port(ConsolePort::Settings settings);
 	void drain_ports(std::size_t next);
 	void drain_devices(std::size_t next);
 	void watch_signals();
+	void wait_for_signal();
 	void watch_resizes();
 	void end(Outcome outcome);
-	void report() const;
+	void report();
 
 	const RunOptions &options_;
 	asio::io_context loop_{1};
+	std::string name_;
+	const std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
 	asio::signal_set end_signals_{loop_, SIGINT, SIGTERM};
 	asio::signal_set resize_signal_{loop_, SIGWINCH};
 	std::optional<Module> module_;
@@ -106,18 +138,29 @@ private:
 	std::optional<Vm> vm_;
 	Bus bus_;
 	std::optional<RawTerminal> raw_;
+	std::optional<ConsoleRelay> relay_;
 	std::vector<std::unique_ptr<ConsolePort>> ports_;	// by number
 	bool console_is_stdio_ = false;
 	std::optional<Console> console_;
 	std::optional<DeviceSlot> console_slot_;
 	std::vector<std::unique_ptr<Attachment>> attachments_;
+	std::optional<ControlSocket> control_socket_;
+	std::optional<ControlServer> control_;
+	std::ofstream stats_file_;
+	Shutdown shutdown_{loop_, {[this] { ask_for_shutdown(); }, [this] { force(); }}};
+	std::atomic<bool> shutdown_taken_ = false;
+	std::string no_reboot_;		// why the sandbox rules it out; empty: it does not
+	int end_signal_ = 0;		// which one asked for the shutdown
+	bool paused_ = false;
 	std::vector<std::unique_ptr<Vcpu>> vcpus_;
 	std::vector<std::unique_ptr<VcpuThread>> threads_;
 	std::optional<Outcome> outcome_;
 };
 
-Machine::Machine(const RunOptions &options) : options_{options}
+Machine::Machine(const RunOptions &options)
+	: options_{options}, name_{options.name.empty() ? default_guest_name() : options.name}
 {
+	open_control_socket();
 	GuestFiles files = load_files(options);
 	spdlog::debug("kernel: {} KiB in memory, entry {:#x}, {} bytes of relocations",
 		      (files.kernel.end - files.kernel.start) >> 10, files.kernel.entry, files.kernel.relocations.size());
@@ -137,7 +180,23 @@ Machine::Machine(const RunOptions &options) : options_{options}
 
 	make_console();
 	attach_devices();
+	if (!options.stats_file.empty())
+		stats_file_ = open_stats_file(options.stats_file);
+	if (control_socket_)
+		control_.emplace(loop_, control_socket_->fd(), *this, relay_ ? &*relay_ : nullptr);
 	watch_signals();
+}
+
+// First of all: of two guests of one name the second should not even open its disks.
+void Machine::open_control_socket()
+{
+	try {
+		control_socket_.emplace(control_directory(), name_);
+	} catch (const Error &error) {
+		if (!options_.name.empty() || options_.detach)
+			throw;
+		spdlog::warn("{}; lguest list will not show this guest", error.what());
+	}
 }
 
 void Machine::attach_devices()
@@ -167,7 +226,7 @@ ConsolePort &Machine::add_port(ConsolePort::Settings settings)
 void Machine::make_console()
 {
 	bool ports = command_has_ports(options_);
-	console_is_stdio_ = !ports && console_is_stdio(options_.consoles);
+	console_is_stdio_ = !ports && !options_.detach && console_is_stdio(options_.consoles);
 	bool interactive = console_is_stdio_ && RawTerminal::usable(STDIN_FILENO);
 	ConsolePort::Settings settings;
 	settings.output = console_is_stdio_ ? STDOUT_FILENO : STDERR_FILENO;
@@ -175,6 +234,10 @@ void Machine::make_console()
 	// A terminal of which we are in the background is not to be read: that would stop us.
 	if (console_is_stdio_ && (interactive || !isatty(STDIN_FILENO)))
 		settings.input = STDIN_FILENO;
+	if (options_.detach) {
+		relay_.emplace(loop_);
+		settings.input = settings.output = relay_->guest_end();
+	}
 	settings.escape = [this] { end({Outcome::Kind::interrupted, 0, {}}); };
 	for (const ConsoleOptions &console : options_.consoles)
 		if (console.port.empty() && console.to != ConsoleOptions::To::stdio)
@@ -208,13 +271,34 @@ void Machine::watch_signals()
 	struct sigaction hangup;
 	if (sigaction(SIGHUP, nullptr, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
 		end_signals_.add(SIGHUP);
+	wait_for_signal();
+	watch_resizes();
+}
+
+void Machine::wait_for_signal()
+{
 	end_signals_.async_wait([this](boost::system::error_code error, int signal) {
 		if (error)
 			return;
-		end({Outcome::Kind::interrupted, 128 + signal, {}});
-		loop_.stop();	// whoever reads our output may not
+		take_signal(signal);
+		wait_for_signal();
 	});
-	watch_resizes();
+}
+
+// ^C ends the guest.  TERM and HUP let it shut down, if they are not repeated.
+void Machine::take_signal(int signal)
+{
+	if (signal == SIGINT) {
+		end_at_once(128 + signal);
+		return;
+	}
+	if (shutdown_.just_begun())
+		return;
+	end_signal_ = signal;
+	if (shutdown_.begun())
+		force();
+	else
+		stop(std::nullopt);
 }
 
 void Machine::watch_resizes()
@@ -228,11 +312,113 @@ void Machine::watch_resizes()
 	});
 }
 
+// --- what others ask for ---------------------------------------------------------
+
+boost::json::object Machine::status()
+{
+	auto uptime = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - begun_);
+	const char *state = outcome_ ? "ending" : paused_ ? "paused" : shutdown_.begun() ? "stopping" : "running";
+	return {{"name", name_},
+		{"pid", getpid()},
+		{"state", state},
+		{"memory", options_.memory},
+		{"vcpus", options_.cpus},
+		{"uptime", uptime.count()}};
+}
+
+boost::json::object Machine::statistics()
+{
+	boost::json::array devices;
+	for (unsigned slot = 0; slot < LG_BUS_SLOTS; slot++)
+		if (RegisterFile *device = bus_.device(slot))
+			devices.push_back(device_statistics(bus_.name(slot), *device));
+	ResidentMemory resident = resident_memory();
+	return {{"guest", status()},
+		{"launcher", {{"resident", resident.own}, {"resident_guest", resident.shared}}},
+		{"module", module_statistics(vm_->stats())},
+		{"devices", std::move(devices)}};
+}
+
+double Machine::stop(std::optional<double> grace)
+{
+	double seconds = grace.value_or(options_.grace);
+	if (paused_ && seconds > 0)
+		resume();
+	shutdown_.begin(std::chrono::milliseconds{static_cast<std::int64_t>(1000 * seconds)});
+	return seconds;
+}
+
+void Machine::ask_for_shutdown()
+{
+	spdlog::info("asking the guest to shut down");
+	vm_->interrupt(0, LG_VECTOR_SHUTDOWN);
+}
+
+// The guest had its time, or nobody wants to give it any.
+void Machine::force()
+{
+	if (!outcome_)
+		spdlog::warn("the guest {}: ended", shutdown_taken_ ? "does not shut down in time" : "does not react");
+	end_at_once(128 + (end_signal_ ? end_signal_ : SIGTERM));
+}
+
+// After the reply is out.
+void Machine::kill()
+{
+	asio::post(loop_, [this] { end_at_once(128 + SIGKILL); });
+}
+
+void Machine::end_at_once(int status)
+{
+	end({Outcome::Kind::interrupted, status, {}});
+	loop_.stop();	// whoever reads our output may not
+}
+
+void Machine::pause()
+{
+	if (paused_ || outcome_)
+		fail("it {} already", paused_ ? "is paused" : "has ended");
+	paused_ = true;
+	for (auto &thread : threads_)
+		thread->pause();
+}
+
+void Machine::resume()
+{
+	if (!paused_)
+		fail("it is not paused");
+	paused_ = false;
+	for (unsigned index = 0; index < threads_.size(); index++) {
+		vm_->interrupt(index, LG_VECTOR_RESUMED);
+		threads_[index]->resume();
+	}
+}
+
+void Machine::set_balloon(std::uint64_t bytes)
+{
+	for (auto &attachment : attachments_)
+		if (BalloonControl *balloon = attachment->balloon()) {
+			balloon->set_size(bytes);
+			return;
+		}
+	fail("this guest has no balloon: start it with --balloon");
+}
+
+// --- the end -----------------------------------------------------------------------
+
 void Machine::end(Outcome outcome)
 {
 	if (outcome_)
 		return;
 	outcome_ = std::move(outcome);
+	// What a signal asked for is reported as that signal's doing, and starts no new life.
+	if (end_signal_ && outcome_->kind == Outcome::Kind::shutdown)
+		outcome_->status = 128 + end_signal_;
+	if (shutdown_.begun() && outcome_->kind == Outcome::Kind::reboot)
+		outcome_ = {Outcome::Kind::shutdown, end_signal_ ? 128 + end_signal_ : 0, {}};
+	if (outcome_->kind == Outcome::Kind::reboot && options_.reboot && !no_reboot_.empty())
+		outcome_ = {Outcome::Kind::failed, exit_failure,
+			    fmt::format("the guest cannot reboot in the sandbox: {}; --sandbox off does without", no_reboot_)};
 	for (auto &thread : threads_)
 		thread->stop();
 	drain_ports(0);
@@ -255,20 +441,45 @@ void Machine::drain_devices(std::size_t next)
 		attachments_[next]->drain([this, next] { drain_devices(next + 1); });
 }
 
-Outcome Machine::run()
+void Machine::enter_sandbox()
+{
+	SandboxRequest request;
+	if (control_socket_)
+		request.needs.directories.push_back(control_directory());
+	for (const auto &attachment : attachments_)
+		attachment->add_needs(request.needs);
+	no_reboot_ = request.needs.no_reboot;
+	request.reboot = options_.reboot && no_reboot_.empty();
+	request.files = files_read(options_);
+	lguest::enter_sandbox(request);
+}
+
+Outcome Machine::run(Background &background)
 {
 	VcpuHooks hooks{bus_, write_early_text,
-			[this](Outcome outcome) { asio::post(loop_, [this, outcome] { end(outcome); }); }};
+			[this](Outcome outcome) { asio::post(loop_, [this, outcome] { end(outcome); }); },
+			[this] {
+				// Once, however often the guest says it.
+				if (!shutdown_taken_.exchange(true))
+					asio::post(loop_, [this] { shutdown_.taken(); });
+			}};
+	if (relay_)
+		hooks.early_text = [this](std::span<const char> text) { relay_->early_text(text); };
+	background.ready();
+	if (options_.sandbox)
+		enter_sandbox();
 	for (auto &vcpu : vcpus_)
 		threads_.push_back(std::make_unique<VcpuThread>(*vcpu, hooks));
 	loop_.run();
 	threads_.clear();
 	raw_.reset();
 	report();
+	if (control_socket_ && outcome_->kind == Outcome::Kind::reboot && options_.reboot)
+		control_socket_->keep_for_reboot();
 	return *outcome_;
 }
 
-void Machine::report() const
+void Machine::report()
 {
 	std::string text = outcome_->text;
 	while (!text.empty() && text.back() == '\n')
@@ -291,15 +502,18 @@ void Machine::report() const
 			log_registers(vcpu->registers());
 	if (options_.stats)
 		fmt::print(stderr, "{}", stats_text(vm_->stats()));
-	if (!options_.stats_file.empty())
-		write_stats_file(options_.stats_file, vm_->stats());
+	if (stats_file_.is_open())
+		write_stats_file(stats_file_, options_.stats_file, vm_->stats());
 }
 
 } // namespace
 
 Outcome run_guest(const RunOptions &options)
 {
-	return Machine{options}.run();
+	Background background;
+	if (options.detach)
+		background.enter(options.name);
+	return Machine{options}.run(background);
 }
 
 } // namespace lguest

@@ -6,7 +6,6 @@
 
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 
 namespace lguest {
 
@@ -28,9 +27,16 @@ std::string stats_json(const lg_stats &stats)
 	return text + "}\n";
 }
 
-void write_stats_file(const std::string &path, const lg_stats &stats)
+std::ofstream open_stats_file(const std::string &path)
 {
 	std::ofstream file{path};
+	if (!file)
+		fail("--stats-file {}: {}", path, std::strerror(errno));
+	return file;
+}
+
+void write_stats_file(std::ofstream &file, const std::string &path, const lg_stats &stats)
+{
 	file << stats_json(stats) << std::flush;
 	if (!file)
 		fail("--stats-file {}: {}", path, std::strerror(errno));

@@ -75,7 +75,7 @@ bool EscapeFilter::filter(std::span<const std::byte> typed, std::vector<std::byt
 			escaped_ = true;
 			continue;
 		}
-		if (escaped_ && (key == std::byte{'x'} || key == std::byte{'X'}))
+		if (escaped_ && static_cast<char>(key | std::byte{0x20}) == key_)
 			return true;
 		if (escaped_ && key != escape)
 			out.push_back(escape);

@@ -32,16 +32,20 @@ struct TerminalSize {
 // Nothing if fd is no terminal, or does not know its size.
 std::optional<TerminalSize> terminal_size(int fd);
 
-// Finds the escape in what the user types: Ctrl-] and then x leaves, Ctrl-] twice
-// gives the guest one; before any other key both go to the guest.
+// Finds the escape in what the user types: Ctrl-] and then a key, x, leaves; Ctrl-]
+// twice gives the guest one; before any other key both go to the guest.
 class EscapeFilter {
 public:
 	static constexpr std::byte escape{0x1d};
+
+	// `key`: in lower case.
+	explicit EscapeFilter(char key = 'x') : key_{key} {}
 
 	// Append what is for the guest to `out`; true if the user wants to leave.
 	bool filter(std::span<const std::byte> typed, std::vector<std::byte> &out);
 
 private:
+	char key_;
 	bool escaped_ = false;
 };
 

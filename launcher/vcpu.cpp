@@ -65,8 +65,27 @@ VcpuThread::VcpuThread(VcpuPort &port, VcpuHooks hooks) : port_{port}, hooks_{st
 	SignalsBlocked blocked;
 	thread_ = std::jthread{[this] {
 		loop();
-		finished_.release();
+		change(State::ended);
 	}};
+}
+
+void VcpuThread::change(State state)
+{
+	std::scoped_lock guard{state_lock_};
+	state_ = state;
+	changed_.notify_all();
+}
+
+// A kick that comes between the thread's look at what is wanted and its LG_RUN has no
+// effect, but for immediate_exit; in case that was seen by an earlier one: again.
+void VcpuThread::kick_while_running()
+{
+	std::unique_lock guard{state_lock_};
+	while (state_ == State::running) {
+		port_.exit_immediately();
+		pthread_kill(thread_.native_handle(), kick_signal());
+		changed_.wait_for(guard, std::chrono::milliseconds{100});
+	}
 }
 
 void VcpuThread::stop()
@@ -74,16 +93,45 @@ void VcpuThread::stop()
 	if (!thread_.joinable())
 		return;
 	stopping_ = true;
-	port_.exit_immediately();
-	do
-		pthread_kill(thread_.native_handle(), kick_signal());
-	while (!finished_.try_acquire_for(std::chrono::milliseconds{100}));
+	resume();
+	kick_while_running();
 	thread_.join();
+}
+
+void VcpuThread::pause()
+{
+	pausing_ = true;
+	kick_while_running();
+}
+
+void VcpuThread::resume()
+{
+	std::scoped_lock guard{state_lock_};
+	pausing_ = false;
+	if (state_ == State::parked)
+		state_ = State::running;
+	changed_.notify_all();
+}
+
+void VcpuThread::park()
+{
+	std::unique_lock guard{state_lock_};
+	while (pausing_) {
+		state_ = State::parked;
+		changed_.notify_all();
+		changed_.wait(guard);
+	}
+	state_ = State::running;
+	port_.run_again();
 }
 
 void VcpuThread::loop()
 {
 	while (!stopping_) {
+		if (pausing_) {
+			park();
+			continue;
+		}
 		int error = port_.run();
 		if (error == EINTR || error == EAGAIN)
 			continue;
@@ -107,7 +155,10 @@ bool VcpuThread::handle_exit()
 		bus.value = hooks_.bus.read(bus.address, bus.width);
 		return true;
 	case LG_EXIT_BUS_WRITE:
-		hooks_.bus.write(bus.address, bus.width, bus.value);
+		if (bus.address == LG_BUS_SHUTDOWN_TAKEN && hooks_.shutdown_taken)
+			hooks_.shutdown_taken();
+		else
+			hooks_.bus.write(bus.address, bus.width, bus.value);
 		return true;
 	case LG_EXIT_DOORBELL:
 		hooks_.bus.doorbell(bus.address, bus.value);

@@ -7,6 +7,9 @@
 //     console    --> early_text() (synchronous) -----+
 //     the end    --> ended(), once; the thread returns
 //
+// pause() parks the thread between two LG_RUN, where the guest's clock goes on and
+// nothing else of it; interrupts for it gather in the module.
+//
 // stop() gets the thread out of LG_RUN even if the guest spins with interrupts off:
 // a signal without SA_RESTART, and immediate_exit for when it is not in there yet.
 #pragma once
@@ -15,8 +18,9 @@
 #include "module.h"
 
 #include <atomic>
+#include <condition_variable>
 #include <functional>
-#include <semaphore>
+#include <mutex>
 #include <span>
 #include <string>
 #include <thread>
@@ -43,6 +47,7 @@ struct VcpuHooks {
 	Bus &bus;
 	std::function<void(std::span<const char>)> early_text;	// raw, guest-controlled
 	std::function<void(Outcome)> ended;
+	std::function<void()> shutdown_taken{};		// the guest wrote LG_BUS_SHUTDOWN_TAKEN
 };
 
 class VcpuThread {
@@ -53,17 +58,28 @@ public:
 	VcpuThread(const VcpuThread &) = delete;
 	VcpuThread &operator=(const VcpuThread &) = delete;
 
-	// Returns when the thread has ended.  Not to be called on it.
+	// Returns when the thread has ended.  Not to be called on it, nor are the others.
 	void stop();
+	// Returns when the thread is parked, or has ended.
+	void pause();
+	void resume();
 
 private:
+	enum class State { running, parked, ended };
+
 	void loop();
 	bool handle_exit();
+	void park();
+	void change(State state);
+	void kick_while_running();
 
 	VcpuPort &port_;
 	VcpuHooks hooks_;
 	std::atomic<bool> stopping_ = false;
-	std::binary_semaphore finished_{0};
+	std::mutex state_lock_;			// guards the next three
+	std::condition_variable changed_;
+	State state_ = State::running;
+	std::atomic<bool> pausing_ = false;	// read without the lock too
 	std::jthread thread_;
 };
 

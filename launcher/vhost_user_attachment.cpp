@@ -40,6 +40,11 @@ public:
 	}
 
 	const std::string &name() const override { return name_; }
+	void add_needs(SandboxNeeds &needs) const override
+	{
+		if (daemon_)
+			needs.no_reboot = fmt::format("{} has a virtiofsd that cannot be started in there", name_);
+	}
 
 	void drain(std::function<void()> done) override
 	{

@@ -18,13 +18,15 @@ bool valid(std::uint64_t address, unsigned width)
 
 } // namespace
 
-std::optional<unsigned> Bus::attach(RegisterFile &registers)
+std::optional<unsigned> Bus::attach(RegisterFile &registers, std::string name)
 {
 	auto slot = std::ranges::find(slots_, nullptr);
 	if (slot == slots_.end())
 		return std::nullopt;
 	*slot = &registers;
-	return static_cast<unsigned>(slot - slots_.begin());
+	auto index = static_cast<unsigned>(slot - slots_.begin());
+	names_[index] = std::move(name);
+	return index;
 }
 
 std::uint64_t Bus::read(std::uint64_t address, unsigned width)

@@ -148,7 +148,14 @@
 /* Interrupt vectors with a meaning on this ABI.  Others (32..255) are the
  * guest's to use for IPIs. */
 #define LG_VECTOR_BUS		0x40	/* + slot */
+#define LG_VECTOR_SHUTDOWN	0x60	/* vCPU 0 only: please power off, see LG_BUS_SHUTDOWN_TAKEN */
 #define LG_VECTOR_TIMER		0xec	/* Linux's LOCAL_TIMER_VECTOR */
+#define LG_VECTOR_RESUMED	0xf0	/* this vCPU was stopped for a while; above the timer's, so seen first */
+
+/* The last register of the bus, at an offset which no device has.  A guest that powers
+ * off because of LG_VECTOR_SHUTDOWN writes here first, 4 bytes, any value: the host then
+ * gives it time to do so.  One that does not is ended. */
+#define LG_BUS_SHUTDOWN_TAKEN	(LG_BUS_SLOTS * LG_BUS_SLOT_SIZE - 4)
 
 /* In bzImage and vmlinux: ELF notes with name "lguest".  */
 #define LG_NOTE_ABI_VERSION	1	/* u32: LG_ABI_VERSION */

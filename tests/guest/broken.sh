@@ -31,13 +31,13 @@ dies() {
 	# shellcheck disable=SC2053  # a pattern
 	[[ $status == $1 ]] && grep -qE "$2" "$guest_log"
 }
-# stops SIGNAL STATUS COMMAND: within a second, whatever the guest does
+# stops SIGNAL STATUS SECONDS COMMAND: whatever the guest does
 stops() {
-	start stopped -- "echo started; $3"
+	start stopped -- "echo started; $4"
 	says stopped started || return
 	sleep 3
 	kill -"$1" $pid
-	ends $pid "$2" 1
+	ends $pid "$2" "$3"
 }
 goes_on() {
 	[ "$(cat "$work/witness.out")" = begun ] && kill -0 "$witness"
@@ -59,10 +59,10 @@ check 'overwritten page tables: 254 or 255'               dies '25[45]' 'panic|k
 check 'CR3 outside memory: 254, 255, or only the culprit'  dies '@(139|254|255)' 'panic|killed|stopped|Oops' "$insert how=cr3"
 check 'random hypercalls, 200000: the launcher reports'    dies '*' '.' "$insert how=calls"
 check 'the witness goes on'                               goes_on
-check 'SIGTERM ends an idle guest within a second'        stops TERM 143 'sleep 1000'
-check 'SIGINT ends a busy guest within a second'          stops INT 130 'while :; do :; done'
-check 'SIGTERM ends one that spins, interrupts off'       stops TERM 143 "$insert how=spin"
-check 'SIGKILL ends one that spins, interrupts off'       stops KILL 137 "$insert how=spin"
+check 'SIGTERM shuts an idle guest down'                  stops TERM 143 10 'sleep 1000'
+check 'SIGINT ends a busy guest within a second'          stops INT 130 1 'while :; do :; done'
+check 'SIGTERM ends one that spins, interrupts off'       stops TERM 143 2 "$insert how=spin"
+check 'SIGKILL ends one that spins, interrupts off'       stops KILL 137 1 "$insert how=spin"
 echo now >&8
 check 'the witness ends well'                             ends $witness 9 30
 exec 8>&-

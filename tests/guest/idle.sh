@@ -18,7 +18,7 @@ sleeps() {
 	after=$(cpu_ticks $pid)
 	echo "$((after - before)) ticks of CPU time in 15 s"
 	kill -TERM $pid
-	ends $pid 143 3 && [ $((after - before)) -le 30 ]
+	ends $pid 143 10 && [ $((after - before)) -le 30 ]
 }
 
 check 'an idle guest uses no CPU time'  sleeps

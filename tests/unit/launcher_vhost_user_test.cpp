@@ -289,7 +289,7 @@ protected:
 	void attach() { attached = attach_back_end(parts, setup); }
 	RegisterFile &registers()
 	{
-		return *bus.at(0);
+		return *bus.device(0);
 	}
 	// Work off what the event loop has to do, until `done`, but not for ever.
 	bool run_until(const std::function<bool()> &done)

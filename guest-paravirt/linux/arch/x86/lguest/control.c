@@ -2,8 +2,9 @@
 /*
  * How an lguest guest ends, and what user space may tell the host about it:
  * /sys/kernel/lguest/exit_status is what the launcher exits with when the guest
- * powers off.
+ * powers off.  The host can ask for that too, as if a power button were pressed.
  */
+#include <linux/entry-common.h>
 #include <linux/kobject.h>
 #include <linux/notifier.h>
 #include <linux/panic_notifier.h>
@@ -12,6 +13,8 @@
 #include <linux/string.h>
 #include <linux/sysfs.h>
 
+#include <asm/irq_regs.h>
+#include <asm/irq_stack.h>
 #include <asm/lguest.h>
 #include <asm/reboot.h>
 
@@ -72,6 +75,27 @@ static const struct machine_ops lguest_machine_ops __initconst = {
 	.shutdown		= lguest_machine_shutdown,
 	.emergency_restart	= lguest_emergency_restart,
 };
+
+/* Says that we are alive, which buys user space time to shut down. */
+static void handle_shutdown_interrupt(struct pt_regs *regs)
+{
+	struct pt_regs *old_regs = set_irq_regs(regs);
+
+	lg_hypercall(LG_HC_BUS_WRITE, LG_BUS_SHUTDOWN_TAKEN, sizeof(u32), 1);
+	pr_info("lguest: the host asks us to power off\n");
+	orderly_poweroff(true);
+	set_irq_regs(old_regs);
+}
+
+noinstr void lguest_shutdown_interrupt(struct pt_regs *regs)
+{
+	irqentry_state_t state = irqentry_enter(regs);
+
+	instrumentation_begin();
+	run_sysvec_on_irqstack_cond(handle_shutdown_interrupt, regs);
+	instrumentation_end();
+	irqentry_exit(regs, state);
+}
 
 static char panic_text[2048] __aligned(2048);
 

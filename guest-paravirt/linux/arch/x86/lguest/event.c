@@ -67,6 +67,8 @@ static noinstr void interrupt(struct pt_regs *regs, unsigned long vector)
 	case LG_VECTOR_TIMER: return lguest_timer_interrupt(regs);
 	case LG_VECTOR_BUS ... LG_VECTOR_BUS + LG_BUS_SLOTS - 1:
 		return lguest_bus_interrupt(regs, vector);
+	case LG_VECTOR_SHUTDOWN: return lguest_shutdown_interrupt(regs);
+	case LG_VECTOR_RESUMED: return lguest_resumed_interrupt(regs);
 	case IA32_SYSCALL_VECTOR:
 		if (IS_ENABLED(CONFIG_IA32_EMULATION) && user_mode(regs)) {
 			if (ia32_enabled())

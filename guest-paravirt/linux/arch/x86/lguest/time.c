@@ -113,6 +113,23 @@ noinstr void lguest_timer_interrupt(struct pt_regs *regs)
 	irqentry_exit(regs, state);
 }
 
+static void handle_resumed_interrupt(struct pt_regs *regs)
+{
+	pvclock_touch_watchdogs();
+}
+
+/* The host had stopped this vCPU, and the clock went on: nobody is to take that for a
+ * lockup.  Comes before the timer interrupt that would. */
+noinstr void lguest_resumed_interrupt(struct pt_regs *regs)
+{
+	irqentry_state_t state = irqentry_enter(regs);
+
+	instrumentation_begin();
+	run_sysvec_on_irqstack_cond(handle_resumed_interrupt, regs);
+	instrumentation_end();
+	irqentry_exit(regs, state);
+}
+
 void lguest_setup_cpu_clockevent(void)
 {
 	struct clock_event_device *evt = this_cpu_ptr(&lguest_clockevent);

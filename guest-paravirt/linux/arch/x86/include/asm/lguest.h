@@ -99,9 +99,11 @@ void lguest_event(struct pt_regs *regs, unsigned long vector);
 void __noreturn lguest_start_kernel(unsigned long boot_params_gva);
 void __noreturn lguest_ap_main(unsigned long cpu);
 
-/* irq.c, time.c: called by event.c */
+/* irq.c, time.c, control.c: called by event.c */
 void lguest_bus_interrupt(struct pt_regs *regs, u32 vector);
 void lguest_timer_interrupt(struct pt_regs *regs);
+void lguest_resumed_interrupt(struct pt_regs *regs);
+void lguest_shutdown_interrupt(struct pt_regs *regs);
 
 #endif /* !__ASSEMBLY__ */
 #endif /* _ASM_X86_LGUEST_H */
