@@ -59,6 +59,9 @@ constexpr Noun nouns[] = {
 	 "Where the guest's console leads (stdio), or its port /dev/virtio-ports/NAME: nowhere, to a pseudo-terminal, "
 	 "a file, whoever connects to a socket",
 	 [](KeyedOptions &options, RunOptions &run) { run.consoles.push_back(read_console_options(options, run.consoles)); }},
+	{"disk", "path=FILE[,ro][,snapshot][,serial=TEXT][,block-size=512|4096][,direct][,queues=N][,aio=auto|io_uring|threads][,id=NAME]",
+	 "A raw file or block device as a disk, /dev/vda and so on; snapshot: what is written is forgotten at the end",
+	 [](KeyedOptions &options, RunOptions &run) { run.disks.push_back(read_disk_options(options)); }},
 	{"net", "user|tap=NAME|tap-fd=N|link=NAME[,KEY=VALUE...]",
 	 "Network card. user: through this process, needs no privileges; forward=tcp:[ADDRESS:]HOSTPORT-GUESTPORT+..., udp: too. "
 	 "tap: a TAP device; bridge=NAME. link: to other guests of this user. mac=ADDRESS, mtu=N, id=NAME",
@@ -148,6 +151,7 @@ void describe_run(CLI::App &run, Words &words)
 		else
 			run.add_flag(setting.flags, words.flags[setting.key], setting.help);
 	}
+	// Any number of them, each with one word or none.
 	for (const Noun &noun : nouns)
 		run.add_option(fmt::format("--{}", noun.name), words.devices[noun.name], noun.help)
 			->type_name(noun.type)->allow_extra_args(false)->expected(0, 1)->take_all();

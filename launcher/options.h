@@ -8,6 +8,7 @@
 
 #include "balloon_options.h"
 #include "console_options.h"
+#include "disk_options.h"
 #include "keyed_options.h"
 #include "net_options.h"
 #include "rng_options.h"
@@ -49,6 +50,7 @@ struct RunOptions {
 	std::optional<BalloonOptions> balloon;
 	std::vector<ConsoleOptions> consoles;	// other than the usual one
 	std::vector<NetOptions> nets;
+	std::vector<DiskOptions> disks;
 	std::optional<RngOptions> rng;
 	std::vector<ShareOptions> shares;
 	std::vector<VhostUserOptions> vhost_user;
