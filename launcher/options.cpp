@@ -63,6 +63,9 @@ constexpr Noun nouns[] = {
 	 "Where the guest's console leads (stdio), or its port /dev/virtio-ports/NAME: nowhere, to a pseudo-terminal, "
 	 "a file, whoever connects to a socket",
 	 [](KeyedOptions &options, RunOptions &run) { run.consoles.push_back(read_console_options(options, run.consoles)); }},
+	{"disk", "path=FILE[,ro][,snapshot][,serial=TEXT][,block-size=512|4096][,direct][,queues=N][,aio=auto|io_uring|threads][,id=NAME]",
+	 "A raw file or block device as a disk, /dev/vda and so on; snapshot: what is written is forgotten at the end",
+	 [](KeyedOptions &options, RunOptions &run) { run.disks.push_back(read_disk_options(options)); }},
 	{"log", "level=debug|info|warn|error,file=PATH", "How much to say (info), and where: without a file, on stderr",
 	 [](KeyedOptions &options, RunOptions &run) { run.log = read_log_options(options); }},
 	{"net", "user|tap=NAME|tap-fd=N|link=NAME[,KEY=VALUE...]",
@@ -160,6 +163,7 @@ void describe_run(CLI::App &run, Words &words)
 		else
 			run.add_flag(setting.flags, words.flags[setting.key], setting.help);
 	}
+	// Any number of them, each with one word or none.
 	for (const Noun &noun : nouns)
 		run.add_option(fmt::format("--{}", noun.name), words.devices[noun.name], noun.help)
 			->type_name(noun.type)->allow_extra_args(false)->expected(0, 1)->take_all();

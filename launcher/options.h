@@ -9,6 +9,7 @@
 #include "balloon_options.h"
 #include "console_options.h"
 #include "control_client.h"
+#include "disk_options.h"
 #include "keyed_options.h"
 #include "log_options.h"
 #include "net_options.h"
@@ -54,6 +55,7 @@ struct RunOptions {
 	std::string stats_file;			// and write them there as JSON
 	std::optional<BalloonOptions> balloon;
 	std::vector<ConsoleOptions> consoles;	// other than the usual one
+	std::vector<DiskOptions> disks;
 	LogOptions log;
 	std::vector<NetOptions> nets;
 	std::optional<RngOptions> rng;

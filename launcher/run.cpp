@@ -18,6 +18,7 @@
 #include "control_server.h"
 #include "control_socket.h"
 #include "device_slot.h"
+#include "disk.h"
 #include "error.h"
 #include "guest_files.h"
 #include "guest_ram.h"
@@ -206,6 +207,8 @@ void Machine::attach_devices()
 		attachments_.push_back(attach_balloon(parts, *options_.balloon));
 	for (std::size_t index = 0; index < options_.nets.size(); index++)
 		attachments_.push_back(attach_net(parts, options_.nets[index], options_.name, index));
+	for (const DiskOptions &disk : options_.disks)
+		attachments_.push_back(attach_disk(parts, disk, static_cast<unsigned>(&disk - options_.disks.data())));
 	if (options_.rng)
 		attachments_.push_back(attach_rng(parts, *options_.rng));
 	if (has_host_root(options_))
