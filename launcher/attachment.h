@@ -51,6 +51,7 @@ protected:
 struct SandboxNeeds {
 	bool internet = false;			// make sockets of AF_INET and AF_INET6
 	std::vector<std::string> directories;	// make and remove files and sockets there
+	std::vector<std::string> sockets;	// to be removed, and made again by a reboot
 	std::string no_reboot;			// why it cannot be set up again in there; empty: it can
 };
 

@@ -151,6 +151,12 @@ bool LinkPort::bind_as(const std::string &name)
 	return true;
 }
 
+// The sockets of those that join later, and our own: at the end, and anew after a reboot.
+void LinkPort::add_needs(SandboxNeeds &needs) const
+{
+	needs.directories.push_back(std::filesystem::path{directory_.path}.parent_path());
+}
+
 void LinkPort::start(NetEvents &card)
 {
 	NetPort::start(card);

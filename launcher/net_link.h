@@ -44,8 +44,7 @@ public:
 	bool send(std::span<const iovec> frame) override;
 	std::size_t receive(std::span<const iovec> room) override;
 	void set_offloads(const Offloads &) override {}
-	// The sockets of those that join later, and our own at the end.
-	void add_needs(SandboxNeeds &needs) const override { needs.directories.push_back(directory_.path); }
+	void add_needs(SandboxNeeds &needs) const override;
 
 	std::size_t peers() const { return peers_.size(); }
 

@@ -336,10 +336,18 @@ boost::json::object Machine::statistics()
 		if (RegisterFile *device = bus_.device(slot))
 			devices.push_back(device_statistics(bus_.name(slot), *device));
 	ResidentMemory resident = resident_memory();
-	return {{"guest", status()},
-		{"launcher", {{"resident", resident.own}, {"resident_guest", resident.shared}}},
-		{"module", module_statistics(vm_->stats())},
-		{"devices", std::move(devices)}};
+	boost::json::object statistics{{"guest", status()},
+				       {"launcher", {{"resident", resident.own}, {"resident_guest", resident.shared}}},
+				       {"module", module_statistics(vm_->stats())},
+				       {"devices", std::move(devices)}};
+	for (auto &attachment : attachments_)
+		if (BalloonControl *balloon = attachment->balloon()) {
+			boost::json::object memory{{"size", balloon->actual()}};
+			for (const auto &[name, bytes] : balloon->stats())
+				memory[name] = bytes;
+			statistics["balloon"] = std::move(memory);
+		}
+	return statistics;
 }
 
 double Machine::stop(std::optional<double> grace)
@@ -449,6 +457,9 @@ void Machine::enter_sandbox()
 	SandboxRequest request;
 	if (control_socket_)
 		request.needs.directories.push_back(control_directory());
+	for (const ConsoleOptions &console : options_.consoles)
+		if (console.to == ConsoleOptions::To::socket)
+			request.needs.sockets.push_back(console.path);
 	for (const auto &attachment : attachments_)
 		attachment->add_needs(request.needs);
 	no_reboot_ = request.needs.no_reboot;

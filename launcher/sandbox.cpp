@@ -108,6 +108,8 @@ void restrict_files(const SandboxRequest &request)
 		rules.allow(path, read_rights);
 	for (const std::string &directory : request.needs.directories)
 		rules.allow(directory, directory_rights);
+	for (const std::string &socket : request.needs.sockets)
+		rules.allow(std::filesystem::absolute(socket).parent_path(), LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_REMOVE_FILE);
 	if (request.reboot) {
 		rules.allow("/proc/self/exe", read_rights | LANDLOCK_ACCESS_FS_EXECUTE);
 		// The loader is executed, libraries are read.
@@ -115,7 +117,8 @@ void restrict_files(const SandboxRequest &request)
 			rules.allow(path, read_rights | LANDLOCK_ACCESS_FS_EXECUTE);
 		for (const char *path : {"/etc/ld.so.cache", "/dev/urandom"})
 			rules.allow(path, read_rights);
-		for (const char *path : {"/dev/null", "/dev/lguest", "/dev/net/tun", "/dev/vhost-net", "/dev/vhost-vsock"})
+		for (const char *path : {"/dev/null", "/dev/lguest", "/dev/net/tun", "/dev/vhost-net", "/dev/vhost-vsock",
+					 "/dev/ptmx", "/dev/pts"})
 			rules.allow(path, read_rights | write_rights);
 		for (const std::string &file : request.files)
 			rules.allow(file, read_rights);
@@ -159,11 +162,12 @@ constexpr int questions[] = {SCMP_SYS(getpid), SCMP_SYS(getppid), SCMP_SYS(getpg
 constexpr int removal[] = {SCMP_SYS(unlink), SCMP_SYS(unlinkat)};
 constexpr int starting_again[] = {SCMP_SYS(execve), SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(mmap), SCMP_SYS(mprotect),
 				  SCMP_SYS(arch_prctl), SCMP_SYS(memfd_create), SCMP_SYS(mkdir), SCMP_SYS(io_uring_setup),
-				  SCMP_SYS(prctl), SCMP_SYS(getpgid)};
+				  SCMP_SYS(prctl), SCMP_SYS(getpgid), SCMP_SYS(inotify_init1), SCMP_SYS(inotify_add_watch)};
 
 // Terminals and taps; TIOCSTI, which types into the user's shell, is not among them.
 constexpr std::uint64_t ioctls[] = {TCGETS, TCSETS, TCSETSW, TCSETSF, TIOCGWINSZ, TIOCSWINSZ, TIOCGPGRP, FIONREAD, FIONBIO, FIOCLEX, TUNSETIFF,
-				    TUNSETOFFLOAD, TUNSETVNETHDRSZ, TUNGETFEATURES, TUNGETIFF, TUNSETVNETLE, TUNSETQUEUE};
+				    TUNSETOFFLOAD, TUNSETVNETHDRSZ, TUNGETFEATURES, TUNGETIFF, TUNSETVNETLE, TUNSETQUEUE,
+				    TIOCGPTN, TIOCSPTLCK};
 // All of a kind: lg.ko's, block devices', vhost's, sockets'.
 constexpr std::uint64_t ioctl_kinds[] = {0xB7, 0x12, 0xAF, 0x89};
 

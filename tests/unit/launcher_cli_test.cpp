@@ -19,7 +19,7 @@ namespace {
 
 // --- command line --------------------------------------------------------------
 
-std::variant<RunOptions, ShowText> parse(std::vector<const char *> words)
+auto parse(std::vector<const char *> words)
 {
 	words.insert(words.begin(), "lguest");
 	return parse_command_line(static_cast<int>(words.size()), words.data());
