@@ -110,6 +110,7 @@ LinkPort::LinkPort(boost::asio::io_context &loop, const NetOptions &options)
 
 LinkPort::~LinkPort()
 {
+	*gone_ = true;
 	unlinkat(directory_.fd.get(), socket_name_.c_str(), 0);
 }
 
@@ -165,8 +166,8 @@ void LinkPort::start(NetEvents &card)
 
 void LinkPort::accept()
 {
-	listener_.async_wait(listener_.wait_read, [this](boost::system::error_code error) {
-		if (error)
+	listener_.async_wait(listener_.wait_read, [this, gone = gone_](boost::system::error_code error) {
+		if (error || *gone)
 			return;
 		while (Descriptor socket{accept4(listener_.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)})
 			add_peer(std::move(socket));
@@ -199,7 +200,10 @@ void LinkPort::remove_peer(std::size_t index)
 			address = {};
 	peers_.erase(peers_.begin() + static_cast<std::ptrdiff_t>(index));
 	if (peer->waiting)
-		boost::asio::post(loop_, [this] { card_->room_again(); });
+		boost::asio::post(loop_, [this, gone = gone_] {
+			if (!*gone)
+				card_->room_again();
+		});
 	peer->patience.cancel();
 	peer->socket.close();
 }
@@ -244,16 +248,16 @@ void LinkPort::wait_for_room(const PeerPointer &peer)
 {
 	if (std::exchange(peer->waiting, true))
 		return;
-	peer->socket.async_wait(peer->socket.wait_write, [this, peer](boost::system::error_code error) {
-		if (error)
+	peer->socket.async_wait(peer->socket.wait_write, [this, peer, gone = gone_](boost::system::error_code error) {
+		if (error || *gone)
 			return;
 		peer->waiting = peer->stalled = false;
 		peer->patience.cancel();
 		card_->room_again();
 	});
 	peer->patience.expires_after(patience);
-	peer->patience.async_wait([this, peer](boost::system::error_code error) {
-		if (error || !peer->waiting)
+	peer->patience.async_wait([this, peer, gone = gone_](boost::system::error_code error) {
+		if (error || *gone || !peer->waiting)
 			return;
 		peer->stalled = true;
 		card_->room_again();
@@ -298,8 +302,8 @@ void LinkPort::learn(const PeerPointer &peer, std::span<const iovec> frame)
 void LinkPort::wait_readable(const PeerPointer &peer)
 {
 	peer->readable = false;
-	peer->socket.async_wait(peer->socket.wait_read, [this, peer](boost::system::error_code error) {
-		if (error)
+	peer->socket.async_wait(peer->socket.wait_read, [this, peer, gone = gone_](boost::system::error_code error) {
+		if (error || *gone)
 			return;
 		peer->readable = true;
 		card_->frames_waiting();

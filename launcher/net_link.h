@@ -85,6 +85,7 @@ private:
 	std::vector<PeerPointer> peers_;
 	std::size_t next_ = 0;			// peer to be read from
 	std::vector<Address> addresses_;	// by hash; a later one replaces an earlier
+	std::shared_ptr<bool> gone_ = std::make_shared<bool>(false);	// we are, says it to handlers under way
 };
 
 } // namespace lguest
