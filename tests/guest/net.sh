@@ -9,6 +9,7 @@
 dd if=/dev/urandom of="$work/data" bs=1M count=8 2>/dev/null
 sum=$(md5sum <"$work/data")
 busybox httpd -p 8080 -h "$work"
+export XDG_RUNTIME_DIR=$work
 
 # fetch-and-serve ADDRESS: for a guest. Its sums are compared outside; what it fetched, others can fetch from it.
 fetch_and_serve() {
@@ -62,7 +63,7 @@ link() {
 	says one serving 120 && ends $two 0 180 && printed two '[123] packets received' "^$(grep -e '  -' "$work/one.out")"
 }
 directory_is_clean() {
-	stopped "$one" && [ -z "$(ls /tmp/lguest-0/link/test)" ]
+	stopped "$one" && cd "$work/lguest/link/test" && ! ls -A | grep .
 }
 
 check 'user: an address by DHCP, a file from the host'   user

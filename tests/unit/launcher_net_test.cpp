@@ -90,7 +90,7 @@ TEST(NetOptions, SayWhatIsWrong)
 TEST(NetOptions, SeveralCardsOnOneCommandLine)
 {
 	const char *words[] = {"lguest", "run", "--net", "user", "--net", "link=a,id=second"};
-	auto options = std::get<RunOptions>(parse_command_line(std::size(words), words));
+	auto options = std::get<RunOptions>(parse_command_line(static_cast<int>(std::size(words)), words));
 	ASSERT_EQ(options.nets.size(), 2u);
 	EXPECT_EQ(options.nets[1].id, "second");
 }
@@ -113,7 +113,11 @@ constexpr auto time_limit = std::chrono::seconds{60};
 
 // A card whose guest always has room, unless it is told to have none.
 struct FakeCard final : NetEvents {
-	explicit FakeCard(NetPort &port) : port{port} { port.start(*this); }
+	explicit FakeCard(NetPort &port) : port{port}
+	{
+		port.start(*this);
+		frames_waiting();	// as when a driver comes up
+	}
 
 	void receive_soon() override {}
 	void frames_waiting() override
@@ -197,6 +201,7 @@ TEST_F(Link, ThreeGuestsHearWhatIsForThem)
 {
 	End a{loop}, b{loop}, c{loop};
 	EXPECT_EQ(sockets(), 3u);
+	ASSERT_TRUE(run_until(loop, [&] { return a.port.peers() == 2 && b.port.peers() == 2; }));
 	EXPECT_TRUE(a.card.send(frame(everybody, mac('a'), "who is b?")));
 	ASSERT_TRUE(run_until(loop, [&] { return b.card.received.size() == 1 && c.card.received.size() == 1; }));
 	EXPECT_EQ(b.card.received[0], frame(everybody, mac('a'), "who is b?"));
@@ -216,6 +221,7 @@ TEST_F(Link, ThreeGuestsHearWhatIsForThem)
 TEST_F(Link, LargeFramesPassWithTheirHeaders)
 {
 	End a{loop}, b{loop};
+	ASSERT_TRUE(run_until(loop, [&] { return a.port.peers() == 1; }));
 	NetHeader header{};
 	header.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
 	header.gso_type = VIRTIO_NET_HDR_GSO_TCPV4;
@@ -230,6 +236,7 @@ TEST_F(Link, LargeFramesPassWithTheirHeaders)
 TEST_F(Link, AGuestThatDoesNotReadHoldsUpNobodyElse)
 {
 	End a{loop}, b{loop}, c{loop};
+	ASSERT_TRUE(run_until(loop, [&] { return a.port.peers() == 2 && b.port.peers() == 2; }));
 	for (End *one : {&b, &c})
 		one->card.send(frame(everybody, mac(one == &b ? 'b' : 'c'), "hello"));
 	ASSERT_TRUE(run_until(loop, [&] { return a.card.received.size() == 2 && b.card.received.size() == 1; }));
