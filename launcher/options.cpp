@@ -132,10 +132,10 @@ RunOptions read_options(Config &config)
 	run.stats = machine.take_flag("stats");
 	run.stats_file = machine.take_text("stats-file");
 	machine.finish();
-	for (auto &[name, options] : config.devices) {
-		auto noun = std::ranges::find_if(nouns, [&](const Noun &one) { return name == one.name; });
-		noun->read(options, run);
-		options.finish();
+	for (Config::Device &device : config.devices) {
+		auto noun = std::ranges::find(nouns, device.noun, &Noun::name);
+		noun->read(device.options, run);
+		device.options.finish();
 	}
 	run.command = config.command;
 	if (port_is_stdio(run.consoles) && !run.command.empty())

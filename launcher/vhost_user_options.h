@@ -16,8 +16,8 @@ struct VhostUserOptions {
 	std::string socket;
 	unsigned queues = 1;
 	std::uint16_t queue_size = 256;
-	std::string tag;			// of a file system
-	std::optional<std::array<std::uint8_t, 6>> mac;		// of a network interface
+	std::string tag{};			// of a file system
+	std::optional<std::array<std::uint8_t, 6>> mac{};	// of a network interface
 	std::uint32_t config_size = 0;		// of a device given by number
 };
 

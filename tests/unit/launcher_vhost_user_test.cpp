@@ -392,7 +392,7 @@ TEST_F(VhostUserLoop, DeathOrRefusalWhenADriverComesNeedsReset)
 			setup.kind = kind_of({.id = VIRTIO_ID_RNG, .socket = {}});
 			auto fake = back_end(manners);
 			auto one = attach_back_end(machine, setup);
-			FakeDriver driver{fresh, *own.at(0)};
+			FakeDriver driver{fresh, *own.device(0)};
 			driver.start();
 			EXPECT_TRUE(driver.needs_reset()) << static_cast<unsigned>(request) << refuses;
 		}
