@@ -72,6 +72,7 @@ cycles() {
 	    return reply
 	def held():
 	    return (len(os.listdir(f"/proc/{pid}/fd")), len(os.listdir(f"/proc/{pid}/task")), ask("stat")["launcher"]["resident"])
+	ask("stat")		# we have been let in
 	before = held()
 	for _ in range(200):
 	    ask("pause"), ask("stat"), ask("resume")
