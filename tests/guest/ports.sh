@@ -8,15 +8,16 @@
 far="$root/tests/guest/ports.py"
 bytes=${BYTES-20000000}
 
+# In the guest, reading a port finds its end as long as nobody is at the other side.
 begin() {
 	prepare -m 512M --console "port=in,socket=$work/in" --console "port=back.again,socket=$work/back" \
 		--console "port=log,file=$work/log" --console port=tty,pty -- '
 		stty -opost; trap "stty size; resized=1" WINCH
 		cd /dev/virtio-ports; mount -o remount,size=100% /tmp
 		echo $(ls); stty size
-		tee /tmp/data <in | md5sum
+		until [ -s /tmp/data ]; do cat <in >/tmp/data; done; md5sum </tmp/data
 		cat /tmp/data >back.again
-		exec 5<>tty; read -r line <&5; echo "the guest has $line" >&5
+		exec 5<>tty; until read -r line <&5; do sleep 0.1; done; echo "the guest has $line" >&5
 		cat /proc/version >log; echo last words >log
 		echo resize me; until [ "$resized" ]; do sleep 0.1; done; exit 7'
 	"$far" terminal "${launch[@]}" >"$work/ports.out" 2>"$work/ports.log" </dev/null &
@@ -30,7 +31,8 @@ there() {
 back() {
 	timeout 200 "$far" receive "$work/back" "$bytes" | cmp - "$work/data"
 }
-terminal() {
+# In a shell of its own, which leads no session: it must not get this terminal for its own.
+terminal() (
 	local path line
 	path=$(tr -d '\r' <"$work/ports.out" | sed -n 's/.*port tty is //p')
 	exec 7<>"$path"
@@ -39,7 +41,7 @@ terminal() {
 	exec 7>&-
 	echo "$path: $line"
 	[ "$line" = 'the guest has hello' ]
-}
+)
 resized() { says ports 'resize me' 200 && says ports '44 122' 200 && ends $pid 7 200; }
 logged() { cat "$work/log"; grep -q '^Linux version' "$work/log" && [ "$(tail -n 1 "$work/log")" = 'last words' ]; }
 swept() { [ ! -e "$work/in" ] && [ ! -e "$work/back" ]; }
