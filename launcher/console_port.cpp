@@ -15,6 +15,7 @@ namespace lguest {
 namespace {
 
 constexpr std::size_t output_limit = 64 << 10;
+constexpr std::size_t last_output_limit = 16 << 20;	// Linux queues half of it
 constexpr std::size_t input_chunk = 32 << 10;
 constexpr std::byte end_of_file{0x04};	// ^D, as the guest's terminal takes it
 
@@ -107,12 +108,22 @@ void ConsolePort::gone()
 
 std::size_t ConsolePort::write(std::span<const std::byte> bytes)
 {
+	return take(bytes, output_limit);
+}
+
+void ConsolePort::write_last(std::span<const std::byte> bytes)
+{
+	take(bytes, last_output_limit);
+}
+
+std::size_t ConsolePort::take(std::span<const std::byte> bytes, std::size_t limit)
+{
 	std::scoped_lock guard{output_lock_};
 	if (sink_ == Sink::drop)
 		return bytes.size();
 	if (sink_ == Sink::hold)
 		return 0;	// came() resumes
-	std::size_t room = output_limit - std::min(output_.size(), output_limit);
+	std::size_t room = limit - std::min(output_.size(), limit);
 	std::size_t taken = std::min(room, bytes.size());
 	output_.insert(output_.end(), bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(taken));
 	stalled_ |= taken < bytes.size();

@@ -65,6 +65,7 @@ private:
 	enum class Sink { write, drop, hold };
 
 	std::size_t write(std::span<const std::byte> bytes) override;
+	void write_last(std::span<const std::byte> bytes) override;
 	void input_wanted() override;
 	bool connected() override;
 
@@ -73,6 +74,7 @@ private:
 	void came(Descriptor connection);
 	void gone();
 
+	std::size_t take(std::span<const std::byte> bytes, std::size_t limit);
 	void flush();
 	void flushed();
 	void read();

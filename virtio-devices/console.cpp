@@ -86,6 +86,24 @@ void Console::activate(std::uint64_t features)
 	ports_[0].guest_open = !multiport_;
 }
 
+void Console::before_reset(Transport &transport)
+{
+	for (unsigned index = 0; index < ports_.size(); index++) {
+		Port &port = ports_[index];
+		Virtqueue &queue = transport.queue(transmit_queue(index));
+		for (unsigned budget = queue.size() + 1u; budget > 0; budget--) {
+			if (!port.sending) {
+				port.sending = queue.pop();
+				port.sent = 0;
+			}
+			if (!port.sending)
+				break;
+			send(port, true);
+			port.sending.reset();
+		}
+	}
+}
+
 void Console::reset()
 {
 	for (Port &port : ports_) {
@@ -110,7 +128,7 @@ void Console::process(Transport &transport, unsigned queue)
 // --- bytes -------------------------------------------------------------------
 
 // Write the rest of the chain in hand; false if the host had no room for all of it.
-bool Console::send(Port &port)
+bool Console::send(Port &port, bool last)
 {
 	std::size_t skip = port.sent;
 	for (std::span<const std::byte> buffer : port.sending->readable()) {
@@ -119,6 +137,10 @@ bool Console::send(Port &port)
 			continue;
 		}
 		buffer = buffer.subspan(std::exchange(skip, 0));
+		if (last) {
+			port.host->write_last(buffer);
+			continue;
+		}
 		std::size_t taken = port.host->write(buffer);
 		port.sent += taken;
 		if (taken < buffer.size())

@@ -32,6 +32,9 @@ public:
 	// Takes as many of the bytes, which are guest memory, as it has room for, and
 	// returns how many.  If not all, it calls Console::resume_output() once it has room.
 	virtual std::size_t write(std::span<const std::byte> bytes) = 0;
+	// The last of the guest's bytes before it resets the device, as Linux does on its way
+	// to power off: nobody keeps what is not taken, so it is, up to some limit.
+	virtual void write_last(std::span<const std::byte> bytes) { write(bytes); }
 	// The guest may have room for input again: offer it with Console::input().
 	virtual void input_wanted() = 0;
 	// Whether there is somebody on this side; for the console it does not matter.
@@ -60,6 +63,7 @@ public:
 	void write_config(std::uint64_t offset, unsigned width, std::uint64_t value) override;
 	void activate(std::uint64_t features) override;
 	void process(Transport &transport, unsigned queue) override;
+	void before_reset(Transport &transport) override;
 	void reset() override;
 
 	// Bytes for the guest; returns how many it had room for.  If not all of them,
@@ -92,7 +96,7 @@ private:
 		unsigned to_tell = 0;				// bits: 1 << Message
 	};
 
-	bool send(Port &port);
+	bool send(Port &port, bool last = false);
 	void handle_control(Transport &transport);
 	void take_message(const virtio_console_control &message);
 	void tell(Transport &transport);

@@ -58,6 +58,9 @@ public:
 	virtual void hand_over(Transport &) {}
 	// A doorbell: look at the queue.  Throws DriverError.
 	virtual void process(Transport &transport, unsigned queue) = 0;
+	// The driver is about to reset the device, which works: a last look at what it made
+	// available before and what would be lost.  Throws DriverError.
+	virtual void before_reset(Transport &) {}
 	// Forget what the driver was told and what is under way.
 	virtual void reset() = 0;
 };

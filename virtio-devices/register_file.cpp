@@ -265,6 +265,12 @@ void RegisterFile::write_status(std::uint32_t value)
 
 void RegisterFile::reset()
 {
+	try {
+		if (active())
+			device_.before_reset(*this);
+	} catch (const DriverError &) {
+		// It is reset anyway.
+	}
 	device_.reset();
 	for (Virtqueue &queue : queues_)
 		queue.reset();

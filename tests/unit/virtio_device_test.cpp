@@ -20,6 +20,10 @@ struct FakeHost final : ConsoleHost {
 		room -= taken;
 		return taken;
 	}
+	void write_last(std::span<const std::byte> bytes) override
+	{
+		output.append(reinterpret_cast<const char *>(bytes.data()), bytes.size());
+	}
 	void input_wanted() override { wanted++; }
 
 	std::string output;
@@ -213,7 +217,7 @@ TEST_F(ConsoleDevice, ReceiveBufferWithoutRoomIsAnError)
 	EXPECT_TRUE(driver.needs_reset());
 }
 
-TEST_F(ConsoleDevice, ResetDropsWhatIsUnderWay)
+TEST_F(ConsoleDevice, ResetFinishesWhatIsUnderWay)
 {
 	driver.start();
 	host.room = 1;
@@ -223,7 +227,7 @@ TEST_F(ConsoleDevice, ResetDropsWhatIsUnderWay)
 	host.room = 100;
 	driver.start();
 	send(driver.queue(1).chain().readable("new"));
-	EXPECT_EQ(host.output, "anew");
+	EXPECT_EQ(host.output, "abcnew");
 	EXPECT_EQ(driver.queue(1).used_index(), 1);
 }
 
@@ -373,6 +377,23 @@ TEST_F(ConsoleDevice, BadQueueNeedsReset)
 	EXPECT_EQ(driver.get(VIRTIO_MMIO_QUEUE_READY), 0u);
 	EXPECT_TRUE(driver.needs_reset());
 	EXPECT_EQ(guest.interrupts, 0u);	// there is no driver to interrupt yet
+}
+
+TEST_F(ConsoleDevice, LastWordsBeforeAResetAreHeard)
+{
+	driver.start(16, one_port);
+	host.room = 2;
+	send(driver.queue(Console::transmit_queue(0)).chain().readable("one "));
+	send(driver.queue(Console::transmit_queue(0)).chain().readable("two"));
+	EXPECT_EQ(host.output, "on");
+	driver.set(VIRTIO_MMIO_STATUS, 0);
+	EXPECT_EQ(host.output, "one two");
+	// Nothing is said twice, and a ring that is broken by then breaks nothing.
+	driver.start(16, one_port);
+	driver.queue(Console::transmit_queue(0)).submit(999);
+	driver.set(VIRTIO_MMIO_STATUS, 0);
+	EXPECT_EQ(driver.status(), 0u);
+	EXPECT_EQ(host.output, "one two");
 }
 
 TEST_F(ConsoleDevice, StatusIsMirroredWhereTheDriverWantsIt)
