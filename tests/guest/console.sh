@@ -27,11 +27,15 @@ closed_output() {
 	[ "${PIPESTATUS[0]}" != 124 ]
 }
 
+# What is still in the queue when the guest powers off counts, too.
+slow_reader() { guest -- 'dd if=/dev/zero bs=1M count=20 2>/dev/null' | { sleep 5; wc -c; }; }
+
 check 'exit status 255'                     expect 255 '' guest -- 'exit 255'
 check 'exit status of a missing command'    expect 127 '' guest -- 'no-such-command'
 check 'death by signal as a shell tells it' expect 143 '' guest -- 'sh -c "kill \$\$"; exit $?'
 check 'output of 257 KiB, any bytes, is exact' output_is_exact
 check 'input of 20000 lines'                 input_arrives
 check 'lines go in and come out, and end'    both_ways
+check 'a slow reader gets all of 20 MiB'     expect 0 20971520 slow_reader
 check 'a closed stdout ends the guest'      closed_output
 finish
