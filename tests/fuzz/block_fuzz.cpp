@@ -3,6 +3,7 @@
 // with any header, cut anywhere; raw descriptors; writes to the rings; completions in any
 // order; resets.  What reaches the back end must be inside the disk and inside memory, and
 // nothing may be touched after a reset.
+#include "fuzz_input.h"
 #include "virtio_fake_driver.h"
 
 #include "block.h"
@@ -16,24 +17,6 @@ using namespace lguest;
 using namespace lguest::test;
 
 constexpr std::uint64_t disk_size = 1 << 20;
-
-class Input {
-public:
-	Input(const std::uint8_t *data, std::size_t size) : rest_{data, size} {}
-	bool empty() const { return rest_.empty(); }
-	template <typename T>
-	T take()
-	{
-		T value{};
-		std::size_t size = std::min(sizeof(T), rest_.size());
-		std::memcpy(&value, rest_.data(), size);
-		rest_ = rest_.subspan(size);
-		return value;
-	}
-
-private:
-	std::span<const std::uint8_t> rest_;
-};
 
 void require(bool condition)
 {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // A driver that obeys no rule, against the network device, and a wire that brings any
 // frame.  Nothing may crash, hang, or hand on a header that makes no sense.
+#include "fuzz_input.h"
 #include "virtio_fake_driver.h"
 
 #include "net.h"
@@ -12,24 +13,6 @@ namespace {
 
 using namespace lguest;
 using namespace lguest::test;
-
-class Input {
-public:
-	Input(const std::uint8_t *data, std::size_t size) : rest_{data, size} {}
-	bool empty() const { return rest_.empty(); }
-	template <typename T>
-	T take()
-	{
-		T value{};
-		std::size_t size = std::min(sizeof(T), rest_.size());
-		std::memcpy(&value, rest_.data(), size);
-		rest_ = rest_.subspan(size);
-		return value;
-	}
-
-private:
-	std::span<const std::uint8_t> rest_;
-};
 
 void expect(bool condition)
 {

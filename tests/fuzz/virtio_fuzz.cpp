@@ -2,6 +2,7 @@
 // A driver that obeys no rule, against the register file, the queues and the console.
 // The input is a program: register accesses, writes to the rings, doorbells, events
 // of the host's side.  Nothing may crash, hang, or put more than its share into the host.
+#include "fuzz_input.h"
 #include "virtio_fake_driver.h"
 
 #include "bus.h"
@@ -14,24 +15,6 @@ namespace {
 
 using namespace lguest;
 using namespace lguest::test;
-
-class Input {
-public:
-	Input(const std::uint8_t *data, std::size_t size) : rest_{data, size} {}
-	bool empty() const { return rest_.empty(); }
-	template <typename T>
-	T take()
-	{
-		T value{};
-		std::size_t size = std::min(sizeof(T), rest_.size());
-		std::memcpy(&value, rest_.data(), size);
-		rest_ = rest_.subspan(size);
-		return value;
-	}
-
-private:
-	std::span<const std::uint8_t> rest_;
-};
 
 struct Host final : ConsoleHost {
 	std::size_t write(std::span<const std::byte> bytes) override
