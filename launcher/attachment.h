@@ -52,7 +52,6 @@ struct SandboxNeeds {
 	bool internet = false;			// make sockets of AF_INET and AF_INET6
 	std::vector<std::string> directories;	// make and remove files and sockets there
 	std::vector<std::string> sockets;	// to be removed, and made again by a reboot
-	std::string no_reboot;			// why it cannot be set up again in there; empty: it can
 };
 
 class Attachment {
@@ -62,6 +61,8 @@ public:
 	virtual const std::string &name() const = 0;
 	// The guest has ended.  Finish what it was promised, then call `done`, once.
 	virtual void drain(std::function<void()> done) { done(); }
+	// After drain(), if the guest is to start again: keep what its next life needs (over_reboot.h).
+	virtual void keep_for_reboot() {}
 	virtual BalloonControl *balloon() { return nullptr; }
 	virtual void add_needs(SandboxNeeds &) const {}
 };

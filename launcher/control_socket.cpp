@@ -3,10 +3,10 @@
 #include "control_socket.h"
 
 #include "error.h"
+#include "over_reboot.h"
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
@@ -23,7 +23,7 @@ namespace {
 constexpr std::size_t max_name = 64;
 constexpr std::string_view suffix = ".sock";
 constexpr int backlog = 8;
-constexpr const char *kept_variable = "LGUEST_CONTROL_FD";
+constexpr const char *kept_name = "control";
 
 bool letter_or_digit(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); }
 
@@ -72,20 +72,13 @@ Descriptor connected(const std::string &path, int &error, timeval patience)
 // What the launcher before a reboot left us, if it is that socket.
 Descriptor kept_socket(const std::string &path)
 {
-	const char *text = std::getenv(kept_variable);
-	if (!text)
-		return {};
-	std::string number = text;
-	unsetenv(kept_variable);
-	int fd = -1;
-	std::from_chars(number.data(), number.data() + number.size(), fd);
+	Descriptor socket = over_reboot::take(kept_name);
 	sockaddr_un address{};
 	socklen_t size = sizeof(address);
-	if (fd < 0 || getsockname(fd, reinterpret_cast<sockaddr *>(&address), &size) < 0 || address.sun_family != AF_UNIX ||
+	if (getsockname(socket.get(), reinterpret_cast<sockaddr *>(&address), &size) < 0 || address.sun_family != AF_UNIX ||
 	    path != std::string_view{address.sun_path, strnlen(address.sun_path, sizeof(address.sun_path))})
-		return {};
-	fcntl(fd, F_SETFD, FD_CLOEXEC);
-	return Descriptor{fd};
+		socket.release();	// none, or not ours to close
+	return socket;
 }
 
 } // namespace
@@ -204,9 +197,7 @@ ControlSocket::~ControlSocket()
 void ControlSocket::keep_for_reboot()
 {
 	kept_ = true;
-	int fd = fd_.release();
-	fcntl(fd, F_SETFD, 0);
-	setenv(kept_variable, fmt::format("{}", fd).c_str(), 1);
+	over_reboot::keep(kept_name, std::move(fd_));
 }
 
 } // namespace lguest

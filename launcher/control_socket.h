@@ -47,8 +47,7 @@ private:
 	Descriptor directory_;		// none: it does not exist, and so no guest does
 };
 
-// A guest's socket for as long as the guest lives, over reboots too: the launcher that
-// is executed again finds the descriptor by an environment variable.
+// A guest's socket for as long as the guest lives, over reboots too (over_reboot.h).
 class ControlSocket {
 public:
 	ControlSocket(const std::string &directory, const std::string &name);	// throws Error

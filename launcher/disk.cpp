@@ -69,7 +69,7 @@ const char *name_of(BlockRequest::Kind kind)
 class Disk final : public Attachment, private BlockBackend {
 public:
 	Disk(const MachineParts &machine, const DiskOptions &options, std::string name)
-		: name_{std::move(name)}, image_{options}, event_{machine.loop, new_eventfd()},
+		: name_{std::move(name)}, image_{options, name_}, event_{machine.loop, new_eventfd()},
 		  engine_{make_engine(options, image_, event_.native_handle(), name_)},
 		  device_{*this, settings_of(options, image_)},
 		  slot_{machine.loop, machine.memory, device_, machine.bus, machine.vm, name_}
@@ -86,6 +86,8 @@ public:
 		drained_ = std::move(done);
 		turn();
 	}
+
+	void keep_for_reboot() override { image_.keep_for_reboot(); }
 
 private:
 	void start(BlockRequest &request) override { engine_->start(request); }

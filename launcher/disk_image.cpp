@@ -12,9 +12,11 @@
 #include <cstring>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <thread>
 #include <unistd.h>
 
@@ -71,7 +73,8 @@ void warn_of_formats(int fd, const std::string &path)
 
 } // namespace
 
-DiskImage::DiskImage(const DiskOptions &options) : read_only_{options.read_only}
+DiskImage::DiskImage(const DiskOptions &options, const std::string &name)
+	: snapshot_name_{fmt::format("{} snapshot", name)}, read_only_{options.read_only}
 {
 	open_file(options);
 	lock(options);
@@ -81,7 +84,7 @@ DiskImage::DiskImage(const DiskOptions &options) : read_only_{options.read_only}
 	warn_of_formats(file_.get(), options.path);
 	files_[0] = file_.get();
 	if (options.snapshot) {
-		overlay_.emplace(size_, options.block_size);
+		overlay_.emplace(size_, options.block_size, snapshot_name_);
 		files_[1] = overlay_->fd();
 	}
 }
@@ -90,6 +93,12 @@ DiskImage::DiskImage(const DiskOptions &options) : read_only_{options.read_only}
 DiskImage::~DiskImage()
 {
 	flock(file_.get(), LOCK_UN);
+}
+
+void DiskImage::keep_for_reboot()
+{
+	if (overlay_)
+		overlay_->keep_for_reboot(snapshot_name_);
 }
 
 void DiskImage::open_file(const DiskOptions &options)
@@ -117,6 +126,14 @@ void DiskImage::open_file(const DiskOptions &options)
 	else if (options.direct && errno == EINVAL)
 		advice = ": its file system has no O_DIRECT; leave direct out";
 	fail("disk {}: {}{}", options.path, std::strerror(errno), advice);
+}
+
+bool DiskImage::in_memory() const
+{
+	return std::ranges::all_of(files(), [](int fd) {
+		struct statfs system;
+		return fstatfs(fd, &system) == 0 && (system.f_type == TMPFS_MAGIC || system.f_type == RAMFS_MAGIC);
+	});
 }
 
 void DiskImage::lock(const DiskOptions &options) const

@@ -24,13 +24,19 @@ namespace lguest {
 
 class DiskImage {
 public:
-	explicit DiskImage(const DiskOptions &options);	// throws Error
+	// `name`: the disk's, for what it keeps over a reboot.  Throws Error.
+	explicit DiskImage(const DiskOptions &options, const std::string &name = "disk");
 	~DiskImage();
 	DiskImage(const DiskImage &) = delete;
 	DiskImage &operator=(const DiskImage &) = delete;
 
 	std::uint64_t size() const { return size_; }	// bytes, a multiple of the block size
 	bool changeable() const { return !read_only_; }
+	// All of it is in the host's memory (tmpfs): nothing takes longer than copying.
+	bool in_memory() const;
+
+	// With nothing under way any more.
+	void keep_for_reboot();
 
 	// The descriptors: of the image, and if there is a snapshot, of the overlay.
 	std::span<const int> files() const { return std::span{files_}.first(overlay_ ? 2 : 1); }
@@ -60,6 +66,7 @@ private:
 	int write_zeroes(const BlockRequest &request);
 	int changed_file() const { return files().back(); }
 
+	std::string snapshot_name_;
 	bool read_only_;
 	bool device_ = false;		// not a regular file
 	Descriptor file_;

@@ -3,6 +3,7 @@
 #include "disk_overlay.h"
 
 #include "error.h"
+#include "over_reboot.h"
 
 #include <algorithm>
 #include <atomic>
@@ -12,19 +13,27 @@
 #include <cstring>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace lguest {
 namespace {
 
 constexpr std::uint64_t blocks_per_word = 64;
+constexpr const char *bits_suffix = " bits";
 
 // On a disk, where it can grow; in memory where that cannot be.
-int new_file()
+Descriptor new_file()
 {
 	const char *folder = std::getenv("TMPDIR");
 	int fd = open(folder && *folder ? folder : "/var/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	return fd >= 0 ? fd : memfd_create("lguest-snapshot", MFD_CLOEXEC);
+	return Descriptor{fd >= 0 ? fd : memfd_create("lguest-snapshot", MFD_CLOEXEC)};
+}
+
+std::uint64_t size_of(const Descriptor &file)
+{
+	struct stat status;
+	return fstat(file.get(), &status) == 0 ? static_cast<std::uint64_t>(status.st_size) : 0;
 }
 
 // The bits of blocks [first, end) that are in the word with `first`.
@@ -36,16 +45,29 @@ std::uint64_t mask(std::uint64_t first, std::uint64_t end)
 
 } // namespace
 
-DiskOverlay::DiskOverlay(std::uint64_t size, std::uint32_t block_size) : file_{new_file()}, block_size_{block_size}
+DiskOverlay::DiskOverlay(std::uint64_t size, std::uint32_t block_size, const std::string &name)
+	: file_{over_reboot::take(name)}, bits_file_{over_reboot::take(name + bits_suffix)}, block_size_{block_size}
 {
-	std::uint64_t words = size / block_size / blocks_per_word + 1;
+	std::uint64_t bytes = (size / block_size / blocks_per_word + 1) * sizeof(std::uint64_t);
+	bool kept = file_ && bits_file_;
+	if (kept && (size_of(file_) != size || size_of(bits_file_) != bytes))
+		fail("{}: the disk has another size than before the reboot; a snapshot cannot go on", name);
+	if (!kept) {
+		file_ = new_file();
+		bits_file_ = Descriptor{memfd_create("lguest-snapshot-bits", MFD_CLOEXEC)};
+	}
 	void *bits = MAP_FAILED;
-	if (file_ && ftruncate(file_.get(), static_cast<off_t>(size)) == 0)
-		bits = mmap(nullptr, words * sizeof(std::uint64_t), PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (kept || (ftruncate(file_.get(), static_cast<off_t>(size)) == 0 && ftruncate(bits_file_.get(), static_cast<off_t>(bytes)) == 0))
+		bits = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, bits_file_.get(), 0);
 	if (bits == MAP_FAILED)
 		fail("cannot keep a snapshot of a disk: {}; make room in /var/tmp, or set TMPDIR", std::strerror(errno));
-	bits_ = {static_cast<std::uint64_t *>(bits), words};
+	bits_ = {static_cast<std::uint64_t *>(bits), bytes / sizeof(std::uint64_t)};
+}
+
+void DiskOverlay::keep_for_reboot(const std::string &name)
+{
+	over_reboot::keep(name, std::move(file_));
+	over_reboot::keep(name + bits_suffix, std::move(bits_file_));
 }
 
 DiskOverlay::~DiskOverlay()

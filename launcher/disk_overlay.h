@@ -6,6 +6,8 @@
 //     bits     0   1   1   0   0
 //     file     .  new new  .   .      the others are read from the image
 //
+// The bits are a file in memory, and so both outlive a reboot of the guest (over_reboot.h).
+//
 // disk_image.h puts both together.  A bit stands for one block of the disk, and requests
 // are made of whole blocks: nothing is ever copied from the image.
 //
@@ -16,17 +18,20 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 
 namespace lguest {
 
 class DiskOverlay {
 public:
-	DiskOverlay(std::uint64_t size, std::uint32_t block_size);	// throws Error
+	// The one kept under that name, else a new one.  Throws Error.
+	DiskOverlay(std::uint64_t size, std::uint32_t block_size, const std::string &name = {});
 	~DiskOverlay();
 	DiskOverlay(const DiskOverlay &) = delete;
 	DiskOverlay &operator=(const DiskOverlay &) = delete;
 
 	int fd() const { return file_.get(); }
+	void keep_for_reboot(const std::string &name);
 
 	// Offsets and lengths are in bytes.
 	bool holds(std::uint64_t offset) const;
@@ -36,7 +41,7 @@ public:
 	void add(std::uint64_t offset, std::uint64_t length);
 
 private:
-	Descriptor file_;
+	Descriptor file_, bits_file_;
 	std::uint32_t block_size_;
 	std::span<std::uint64_t> bits_;		// 64 blocks each; mapped, so that untouched ones take no memory
 };

@@ -2,7 +2,8 @@
 // A disk's bytes moved by io_uring, see disk_engine.h.
 //
 // Reads, writes and flushes go through the ring.  Discard and write zeroes are rare,
-// block in any case and have fallbacks: a thread does them (disk_threads.cpp).
+// block in any case and have fallbacks: a thread does them (disk_threads.cpp).  An image in
+// the host's memory needs no ring, which would only wake a thread of the kernel's to copy.
 //
 // The ring has no flags that tie it to one thread: a reset comes from a vCPU's, which
 // then waits for what the event loop's has submitted.  For the same reason none that
@@ -44,11 +45,16 @@ private:
 	io_uring ring_;
 	int error_ = 0;
 	unsigned in_ring_ = 0;			// requests, each with one entry in the ring
-	std::vector<BlockRequest *> at_once_;	// nothing was to be done for them
+	struct Result {
+		BlockRequest *request;
+		int error;
+	};
+	std::vector<Result> at_once_;		// done already
+	const bool in_memory_;
 	std::unique_ptr<DiskEngine> helper_;
 };
 
-UringEngine::UringEngine(DiskImage &image, int event, unsigned depth) : image_{image}, event_{event}
+UringEngine::UringEngine(DiskImage &image, int event, unsigned depth) : image_{image}, event_{event}, in_memory_{image.in_memory()}
 {
 	// Never more entries than requests, so neither side of the ring can overflow.
 	error_ = -io_uring_queue_init(std::bit_ceil(depth), &ring_, 0);
@@ -78,12 +84,16 @@ void UringEngine::start(BlockRequest &request)
 	switch (request.kind) {
 	case BlockRequest::Kind::flush:
 		if (!image_.has_flush()) {
-			at_once_.push_back(&request);
+			at_once_.push_back({&request, 0});
 			break;
 		}
 		[[fallthrough]];
 	case BlockRequest::Kind::read:
 	case BlockRequest::Kind::write:
+		if (in_memory_) {
+			at_once_.push_back({&request, image_.execute(request)});
+			break;
+		}
 		in_ring_++;
 		queue(request);
 		break;
@@ -128,8 +138,8 @@ void UringEngine::turn(const Finished &finished)
 {
 	if (helper_)
 		helper_->turn(finished);
-	for (BlockRequest *request : at_once_)
-		finished(*request, 0);
+	for (const Result &result : at_once_)
+		finished(*result.request, result.error);
 	at_once_.clear();
 	bool taken = true;
 	unsigned rounds = 16;

@@ -20,6 +20,7 @@
 #include "device_slot.h"
 #include "disk.h"
 #include "error.h"
+#include "footprint.h"
 #include "guest_files.h"
 #include "guest_ram.h"
 #include "guest_statistics.h"
@@ -125,6 +126,7 @@ private:
 	void wait_for_signal();
 	void watch_resizes();
 	void end(Outcome outcome);
+	void keep_for_reboot();
 	void report();
 
 	const RunOptions &options_;
@@ -150,7 +152,6 @@ private:
 	std::ofstream stats_file_;
 	Shutdown shutdown_{loop_, {[this] { ask_for_shutdown(); }, [this] { force(); }}};
 	std::atomic<bool> shutdown_taken_ = false;
-	std::string no_reboot_;		// why the sandbox rules it out; empty: it does not
 	int end_signal_ = 0;		// which one asked for the shutdown
 	bool paused_ = false;
 	std::vector<std::unique_ptr<Vcpu>> vcpus_;
@@ -427,9 +428,6 @@ void Machine::end(Outcome outcome)
 		outcome_->status = 128 + end_signal_;
 	if (shutdown_.begun() && outcome_->kind == Outcome::Kind::reboot)
 		outcome_ = {Outcome::Kind::shutdown, end_signal_ ? 128 + end_signal_ : 0, {}};
-	if (outcome_->kind == Outcome::Kind::reboot && options_.reboot && !no_reboot_.empty())
-		outcome_ = {Outcome::Kind::failed, exit_failure,
-			    fmt::format("the guest cannot reboot in the sandbox: {}; --sandbox off does without", no_reboot_)};
 	for (auto &thread : threads_)
 		thread->stop();
 	drain_ports(0);
@@ -462,8 +460,7 @@ void Machine::enter_sandbox()
 			request.needs.sockets.push_back(console.path);
 	for (const auto &attachment : attachments_)
 		attachment->add_needs(request.needs);
-	no_reboot_ = request.needs.no_reboot;
-	request.reboot = options_.reboot && no_reboot_.empty();
+	request.reboot = options_.reboot;
 	request.files = files_read(options_);
 	lguest::enter_sandbox(request);
 }
@@ -484,13 +481,22 @@ Outcome Machine::run(Background &background)
 		enter_sandbox();
 	for (auto &vcpu : vcpus_)
 		threads_.push_back(std::make_unique<VcpuThread>(*vcpu, hooks));
+	shed_setup_pages();
 	loop_.run();
 	threads_.clear();
 	raw_.reset();
 	report();
-	if (control_socket_ && outcome_->kind == Outcome::Kind::reboot && options_.reboot)
-		control_socket_->keep_for_reboot();
+	if (outcome_->kind == Outcome::Kind::reboot && options_.reboot)
+		keep_for_reboot();
 	return *outcome_;
+}
+
+void Machine::keep_for_reboot()
+{
+	if (control_socket_)
+		control_socket_->keep_for_reboot();
+	for (auto &attachment : attachments_)
+		attachment->keep_for_reboot();
 }
 
 void Machine::report()

@@ -21,9 +21,12 @@ std::unique_ptr<Attachment> attach_share(const MachineParts &machine, const Shar
 	fs.id = VIRTIO_ID_FS;
 	fs.tag = options.tag;
 	fs.queue_size = queue_size;
-	VhostUserSetup setup{fmt::format("share {}", options.tag), {}, kind_of(fs)};
+	VhostUserSetup setup = kept_back_end(fmt::format("share {}", options.tag));
+	setup.kind = kind_of(fs);
 	std::unique_ptr<Virtiofsd> &daemon = setup.daemon;
-	if (options.socket.empty()) {
+	if (setup.kept) {
+		// serves on
+	} else if (options.socket.empty()) {
 		daemon = std::make_unique<Virtiofsd>(Virtiofsd::Settings{options.path, options.read_only, options.cache});
 		setup.socket = daemon->take_socket();
 	} else {

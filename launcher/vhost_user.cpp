@@ -19,6 +19,10 @@ using namespace vhost_user;
 namespace {
 
 constexpr std::uint64_t wanted_protocol = protocol_multiqueue | protocol_reply_ack | protocol_config;
+// Where guest memory is said to be in our address space, in which nobody but us ever looks.
+// The same before and after a reboot: a new memory table makes libvhost-user look up
+// the rings it had, once more.
+constexpr std::uint64_t user_address = 1ull << 40;
 constexpr std::size_t most_descriptors = 8;	// room for those we do not want, to close them
 
 // Wait until the socket is ready, at most until the deadline.
@@ -36,8 +40,6 @@ void await(int socket, short events, std::chrono::steady_clock::time_point deadl
 			throw BackEndError{fmt::format("its socket fails: {}", std::strerror(errno))};
 	}
 }
-
-std::uint64_t address(const VhostUser::Memory &memory) { return reinterpret_cast<std::uint64_t>(memory.bytes.data()); }
 
 auto deadline() { return std::chrono::steady_clock::now() + std::chrono::milliseconds{VhostUser::patience_ms}; }
 
@@ -158,9 +160,10 @@ void VhostUser::demand(Message message)
 
 // --- its life --------------------------------------------------------------------
 
-VhostUser::VhostUser(Descriptor socket) : socket_{std::move(socket)}
+VhostUser::VhostUser(Descriptor socket, bool kept) : socket_{std::move(socket)}
 {
-	send(plain(Request::set_owner));
+	if (!kept)
+		send(plain(Request::set_owner));	// which some refuse to hear twice
 	features_ = ask_number(Request::get_features);
 	if (features_ & feature_protocol_features) {
 		std::uint64_t agreed = ask_number(Request::get_protocol_features) & wanted_protocol;
@@ -197,9 +200,9 @@ void VhostUser::start(std::uint64_t features, const Memory &memory, std::span<co
 {
 	exclusively([&] {
 		demand(number(Request::set_features, features | (features_ & feature_protocol_features)));
-		demand(memory_table({0, memory.bytes.size(), address(memory), 0}, memory.descriptor));
+		demand(memory_table({0, memory.bytes.size(), user_address, 0}, memory.descriptor));
 		for (const Ring &ring : rings)
-			start_ring(ring, address(memory));
+			start_ring(ring);
 		// Without protocol features rings are enabled from the beginning.
 		if (features_ & feature_protocol_features)
 			for (const Ring &ring : rings)
@@ -210,11 +213,11 @@ void VhostUser::start(std::uint64_t features, const Memory &memory, std::span<co
 	});
 }
 
-void VhostUser::start_ring(const Ring &ring, std::uint64_t base)
+void VhostUser::start_ring(const Ring &ring)
 {
 	demand(ring_state(Request::set_ring_size, {ring.index, ring.size}));
 	demand(ring_state(Request::set_ring_base, {ring.index, 0}));
-	demand(ring_addresses({ring.index, 0, base + ring.descriptors, base + ring.used, base + ring.available, 0}));
+	demand(ring_addresses({ring.index, 0, user_address + ring.descriptors, user_address + ring.used, user_address + ring.available, 0}));
 	demand(ring_descriptor(Request::set_ring_call, ring.index, ring.call));
 	started_.push_back(ring.index);		// the next one starts it
 	demand(ring_descriptor(Request::set_ring_kick, ring.index, ring.kick));

@@ -38,7 +38,8 @@ public:
 	};
 
 	// All throw BackEndError, after which the connection is of no use.
-	explicit VhostUser(Descriptor socket);
+	// `kept`: the back end knows this connection from before a reboot.
+	explicit VhostUser(Descriptor socket, bool kept = false);
 
 	std::uint64_t features() const { return features_; }	// virtio's
 	// How many queues it serves; 0: it does not say.
@@ -68,7 +69,7 @@ private:
 	std::uint64_t ask_number(vhost_user::Request request);
 	bool tell(vhost_user::Message message);
 	void demand(vhost_user::Message message);
-	void start_ring(const Ring &ring, std::uint64_t base);
+	void start_ring(const Ring &ring);
 
 	std::mutex lock_;
 	Descriptor socket_;

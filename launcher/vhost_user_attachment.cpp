@@ -3,6 +3,7 @@
 #include "vhost_user_attachment.h"
 
 #include "device_slot.h"
+#include "over_reboot.h"
 
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/read_until.hpp>
@@ -23,7 +24,7 @@ constexpr std::size_t longest_line = 4096;
 class BackEnd final : public Attachment {
 public:
 	BackEnd(const MachineParts &machine, VhostUserSetup &setup)
-		: name_{setup.name}, connection_{std::move(setup.socket)}, device_{connection_, machine.ram, std::move(setup.kind)},
+		: name_{setup.name}, connection_{std::move(setup.socket), setup.kept}, device_{connection_, machine.ram, std::move(setup.kind)},
 		  slot_{machine.loop, machine.memory, device_, machine.bus, machine.vm, name_, DeviceSlot::Served::elsewhere},
 		  daemon_{std::move(setup.daemon)}, hang_up_{machine.loop, fcntl(connection_.descriptor(), F_DUPFD_CLOEXEC, 0)},
 		  complaints_{machine.loop}
@@ -40,17 +41,19 @@ public:
 	}
 
 	const std::string &name() const override { return name_; }
-	void add_needs(SandboxNeeds &needs) const override
-	{
-		if (daemon_)
-			needs.no_reboot = fmt::format("{} has a virtiofsd that cannot be started in there", name_);
-	}
-
 	void drain(std::function<void()> done) override
 	{
 		hang_up_.cancel();
 		slot_.registers().with_device([this](Transport &) { device_.finish(); });
 		done();
+	}
+
+	// Back ends that were started for one guest go with the connection.
+	void keep_for_reboot() override
+	{
+		over_reboot::keep(name_, Descriptor{hang_up_.release()});
+		if (daemon_)
+			daemon_->keep_for_reboot(name_, Descriptor{complaints_.release()});
 	}
 
 private:
@@ -98,6 +101,14 @@ private:
 };
 
 } // namespace
+
+VhostUserSetup kept_back_end(const std::string &name)
+{
+	VhostUserSetup setup{name, over_reboot::take(name)};
+	setup.kept = static_cast<bool>(setup.socket);
+	setup.daemon = Virtiofsd::kept(name);
+	return setup;
+}
 
 std::unique_ptr<Attachment> attach_back_end(const MachineParts &machine, VhostUserSetup &setup)
 {

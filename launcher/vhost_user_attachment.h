@@ -17,7 +17,11 @@ struct VhostUserSetup {
 	Descriptor socket{};
 	VhostUserDevice::Kind kind{};
 	std::unique_ptr<Virtiofsd> daemon{};	// if we started the back end ourselves
+	bool kept = false;			// the socket was used before a reboot
 };
+
+// What the launcher before a reboot has left, nothing but the name otherwise.
+VhostUserSetup kept_back_end(const std::string &name);
 
 // Throws BackEndError if the back end does not do, Error if there is no room.
 std::unique_ptr<Attachment> attach_back_end(const MachineParts &machine, VhostUserSetup &setup);

@@ -94,7 +94,10 @@ VhostUserDevice::Kind kind_of(const VhostUserOptions &options)
 
 std::unique_ptr<Attachment> attach_vhost_user(const MachineParts &machine, const VhostUserOptions &options, unsigned index)
 {
-	VhostUserSetup setup{fmt::format("vhost-user{}", index), connect_unix(options.socket), kind_of(options)};
+	VhostUserSetup setup = kept_back_end(fmt::format("vhost-user{}", index));
+	setup.kind = kind_of(options);
+	if (!setup.kept)
+		setup.socket = connect_unix(options.socket);
 	try {
 		return attach_back_end(machine, setup);
 	} catch (const vhost_user::BackEndError &error) {

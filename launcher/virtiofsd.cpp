@@ -5,6 +5,7 @@
 #include "virtiofsd.h"
 
 #include "error.h"
+#include "over_reboot.h"
 #include "user_namespace.h"
 #include "vhost_user.h"
 
@@ -251,6 +252,23 @@ Virtiofsd::Virtiofsd(const Settings &given)
 		if (write(ours.get(), &byte, 1) != 1)
 			fail("virtiofsd: {}", last_words());
 	}
+}
+
+std::unique_ptr<Virtiofsd> Virtiofsd::kept(const std::string &name)
+{
+	auto process = over_reboot::take_number(name + " process");
+	if (!process || *process <= 1)
+		return nullptr;
+	std::unique_ptr<Virtiofsd> daemon{new Virtiofsd};
+	daemon->process_ = *process;
+	daemon->complaints_ = over_reboot::take(name + " complaints");
+	return daemon;
+}
+
+void Virtiofsd::keep_for_reboot(const std::string &name, Descriptor complaints)
+{
+	over_reboot::keep(name + " process", std::exchange(process_, -1));
+	over_reboot::keep(name + " complaints", std::move(complaints));
 }
 
 void Virtiofsd::end()

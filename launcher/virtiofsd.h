@@ -16,6 +16,7 @@
 
 #include "file.h"
 
+#include <memory>
 #include <string>
 #include <sys/types.h>
 
@@ -33,6 +34,8 @@ public:
 	static std::string find();
 
 	explicit Virtiofsd(const Settings &settings);	// throws Error
+	// The one that was left running for the guest's next life, by name; or none.
+	static std::unique_ptr<Virtiofsd> kept(const std::string &name);
 	~Virtiofsd();
 	Virtiofsd(const Virtiofsd &) = delete;
 	Virtiofsd &operator=(const Virtiofsd &) = delete;
@@ -41,11 +44,15 @@ public:
 	Descriptor take_socket() { return std::move(socket_); }
 	Descriptor take_complaints() { return std::move(complaints_); }
 
+	// Leave it running for the launcher that is executed next.
+	void keep_for_reboot(const std::string &name, Descriptor complaints);
+
 	// Instead of take_complaints(), when it does not answer: ends it and returns the last
 	// line it said.
 	std::string last_words();
 
 private:
+	Virtiofsd() = default;
 	void end();
 
 	pid_t process_ = -1;

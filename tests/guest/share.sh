@@ -65,6 +65,23 @@ appears() {
 	return 1
 }
 
+# In a view of the host, with a share and a snapshot disk: nothing of it can be made anew inside the sandbox.
+reboots() {
+	truncate -s 1M "$work/snapshot.img"
+	mkdir "$work/lasting"
+	lguest run --share "tag=lasting,path=$work/lasting" --disk "path=$work/snapshot.img,snapshot" -- sh -c '
+		mount -t virtiofs lasting /mnt && echo boot >>/mnt/boots || exit 90
+		if [ ! -e /mnt/written ]; then
+			echo on the snapshot | dd of=/dev/vda bs=512 seek=3 conv=fsync,sync 2>/dev/null && touch /mnt/written && umount /mnt
+			echo b >/proc/sysrq-trigger
+			sleep 60
+		fi
+		dd if=/dev/vda bs=512 skip=3 count=1 2>/dev/null | tr -d "\0"
+		exit 41' >"$work/said" 2>"$guest_log"
+	[ $? = 41 ] && [ "$(cat "$work/said")" = 'on the snapshot' ] && [ "$(wc -l <"$work/lasting/boots")" = 2 ] &&
+		cmp "$work/snapshot.img" <(head -c 1M /dev/zero)
+}
+
 keeps_a_qcow2() {
 	local daemon status=0
 	qemu-img create -q -f qcow2 "$work/disk.qcow2" 64M || return
@@ -93,6 +110,7 @@ survives_its_back_end() {
 
 check 'a share is read and written, a read-only one not'  shares_files
 check 'a command runs on a view of this host'            runs_programs_of_the_host
+check 'shares and snapshots outlive a reboot'            reboots
 check 'a qcow2 image by qemu-storage-daemon'              keeps_a_qcow2
 check 'a guest goes on when a back end dies'              survives_its_back_end
 check 'a wrong directory is one line, before it starts'   expect 1 'lguest: /nowhere: No such file or directory' \

@@ -191,7 +191,7 @@ TEST_F(Directory, TheSocketSurvivesAReboot)
 	EXPECT_EQ(guests.names(), std::vector<std::string>{"vm"});	// nobody can take the name meanwhile
 	Descriptor early = guests.connect("vm");
 	ControlSocket after{path_, "vm"};
-	EXPECT_EQ(std::getenv("LGUEST_CONTROL_FD"), nullptr);
+	EXPECT_EQ(std::getenv("LGUEST_OVER_REBOOT"), nullptr);	// nothing is left over
 	EXPECT_TRUE(fcntl(after.fd(), F_GETFD) & FD_CLOEXEC);
 	EXPECT_GE(Descriptor{accept(after.fd(), nullptr, nullptr)}.get(), 0);
 }

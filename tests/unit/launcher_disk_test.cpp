@@ -44,7 +44,7 @@ std::string complaint(Work work)
 // A file with random bytes, gone at the end.
 class TempFile {
 public:
-	explicit TempFile(std::size_t size) : path_{testing::TempDir() + "lguest-disk.XXXXXX"}
+	explicit TempFile(std::size_t size, const std::string &folder = testing::TempDir()) : path_{folder + "/lguest-disk.XXXXXX"}
 	{
 		fd_ = Descriptor{mkstemp(path_.data())};
 		std::minstd_rand random{1};
@@ -208,9 +208,36 @@ TEST(DiskOverlay, KnowsItsBlocks)
 	}
 }
 
+TEST(DiskOverlay, OutlivesAReboot)
+{
+	constexpr std::uint64_t size = 64 << 10;
+	{
+		DiskOverlay before{size, 512, "disk"};
+		ASSERT_EQ(pwrite(before.fd(), "kept", 4, 1024), 4);
+		before.add(1024, 512);
+		before.keep_for_reboot("disk");
+	}
+	{
+		DiskOverlay after{size, 512, "disk"};
+		char bytes[5]{};
+		EXPECT_TRUE(after.holds(1024));
+		EXPECT_FALSE(after.holds(512));
+		EXPECT_EQ(pread(after.fd(), bytes, 4, 1024), 4);
+		EXPECT_STREQ(bytes, "kept");
+		after.keep_for_reboot("disk");
+	}
+	EXPECT_NE(complaint([] { DiskOverlay{2 * size, 512, "disk"}; }).find("another size"), std::string::npos);
+	EXPECT_FALSE((DiskOverlay{size, 512, "disk"}.holds(1024)));	// only the next one gets it
+}
+
 // --- engines ---------------------------------------------------------------------
 
-enum class EngineKind { uring, threads };
+enum class EngineKind { uring, in_memory, threads };
+
+std::string name_of(EngineKind kind)
+{
+	return kind == EngineKind::uring ? "Uring" : kind == EngineKind::in_memory ? "InMemory" : "Threads";
+}
 
 class Engine : public testing::TestWithParam<EngineKind> {
 protected:
@@ -220,8 +247,8 @@ protected:
 	{
 		engine.reset();
 		image.emplace(options);
-		engine = GetParam() == EngineKind::uring ? make_uring_engine(*image, event.get(), 64)
-							  : make_thread_engine(*image, event.get(), 3);
+		engine = GetParam() == EngineKind::threads ? make_thread_engine(*image, event.get(), 3)
+							    : make_uring_engine(*image, event.get(), 64);
 		if (!engine)
 			GTEST_SKIP() << "no io_uring here";
 	}
@@ -271,7 +298,7 @@ protected:
 		return bytes;
 	}
 
-	TempFile file{disk_size};
+	TempFile file{disk_size, GetParam() == EngineKind::in_memory ? "/dev/shm" : testing::TempDir()};
 	Descriptor event{eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
 	std::optional<DiskImage> image;
 	std::unique_ptr<DiskEngine> engine;
@@ -473,8 +500,8 @@ TEST_P(Engine, ASnapshotIsAPrivateCopy)
 	}
 }
 
-INSTANTIATE_TEST_SUITE_P(Disk, Engine, testing::Values(EngineKind::uring, EngineKind::threads),
-			 [](const auto &info) { return info.param == EngineKind::uring ? "Uring" : "Threads"; });
+INSTANTIATE_TEST_SUITE_P(Disk, Engine, testing::Values(EngineKind::uring, EngineKind::in_memory, EngineKind::threads),
+			 [](const auto &info) { return name_of(info.param); });
 
 // --- all of it -------------------------------------------------------------------
 
