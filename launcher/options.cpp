@@ -82,6 +82,28 @@ constexpr Noun nouns[] = {
 	 [](KeyedOptions &options, RunOptions &run) { run.vhost_user.push_back(read_vhost_user_options(options)); }},
 };
 
+// tests/guest/examples.sh types each of the examples.
+constexpr const char *epilogue = R"(Exit status: what the guest powered off with; 1 if it could not be started, 2 for a wrong
+command line, 254 if the module stopped the guest, 255 if its kernel panicked, 128 + N when
+signal N ended lguest.  In a terminal, Ctrl-] x ends the guest.
+SIGTERM, SIGHUP and lguest stop shut the guest down in order; SIGINT, and a second signal, end it at once.
+
+Examples:
+  lguest run -- uname -a
+  lguest run --memory 512M --cpus 1 --disk path=disk.img,serial=DATA -- sh -c 'mkfs.ext4 -q /dev/vda && mount /dev/vda /mnt && df /mnt'
+  lguest run --disk path=disk.img,snapshot --disk path=disk.img,ro -- sh -c 'cat /sys/block/vd?/ro'
+  lguest run --append ip=dhcp --net user,forward=tcp:2222-22 --rng rate=2K -- sh -c 'ip -br address; od -N 8 /dev/hwrng'
+  lguest run --net link=lab,mtu=9000 --net tap=tap0 -- ip -br link
+  lguest run --share tag=etc,path=/etc,ro -- sh -c 'mount -t virtiofs etc /mnt && ls /mnt'
+  lguest run --balloon size=64M,free-page-reporting --stats -- cat /proc/meminfo
+  lguest run --console port=notes,file=notes.txt --log level=debug,file=lguest.log -- sh -c 'echo hello >/dev/virtio-ports/notes'
+  lguest run --kernel vmlinux --initrd initramfs.cpio --root initrd --placement none -- cat /proc/cmdline
+  lguest run --config guest.json
+  lguest run --vhost-user type=blk,socket=disk.sock --sandbox off --verbose --stats-file stats.json -- ls /dev/vda
+  lguest run --detach --name web --grace 30 --no-reboot --balloon -- sleep 1000
+  lguest list; lguest balloon web 32M; lguest pause web; lguest resume web; lguest stat web
+  lguest console web </dev/null; lguest stop web)";
+
 bool is_noun(const std::string &name)
 {
 	return std::ranges::any_of(nouns, [&](const Noun &noun) { return name == noun.name; });
@@ -171,10 +193,7 @@ void describe_run(CLI::App &run, Words &words)
 	run.add_option("command", words.command, "After --: a command for the guest to run")
 		->type_name("COMMAND");
 	run.positionals_at_end();
-	run.footer("Exit status: what the guest powered off with; 1 if it could not be started, 2 for a wrong\n"
-		   "command line, 254 if the module stopped the guest, 255 if its kernel panicked, 128 + N when\n"
-		   "signal N ended lguest.  In a terminal, Ctrl-] x ends the guest.\n"
-		   "SIGTERM, SIGHUP and lguest stop shut the guest down in order; SIGINT, and a second signal, end it at once.");
+	run.footer(epilogue);
 }
 
 // What of it was given, on top of the configuration file.

@@ -13,6 +13,7 @@
 #include <condition_variable>
 #include <cstring>
 #include <mutex>
+#include <set>
 
 namespace lguest::test {
 namespace {
@@ -111,6 +112,21 @@ TEST(CommandLine, Help)
 	std::string text = std::get<ShowText>(parse({"run", "--help"})).text;
 	for (const char *option : {"--memory", "--kernel", "--initrd", "--append", "--name", "--cpus", "Ctrl-]", "254"})
 		EXPECT_NE(text.find(option), std::string::npos) << option;
+}
+
+TEST(CommandLine, HelpHasAnExampleOfEachOption)
+{
+	std::string text = std::get<ShowText>(parse({"run", "--help"})).text;
+	std::size_t examples = text.find("Examples:");
+	ASSERT_NE(examples, std::string::npos);
+	std::set<std::string> options;
+	for (std::size_t at = 0; (at = text.find("--", at)) < examples; at += 2)
+		options.insert(text.substr(at, text.find_first_not_of("abcdefghijklmnopqrstuvwxyz-", at) - at));
+	options.erase("--");
+	options.erase("--help");
+	EXPECT_GT(options.size(), 20u);
+	for (const std::string &option : options)
+		EXPECT_NE(text.find(option + ' ', examples), std::string::npos) << option;
 }
 
 // --- the command for init --------------------------------------------------------
