@@ -32,13 +32,15 @@ KERNEL ?= $(B)/guest-kernel/vmlinux
 APPEND ?=
 WITH   ?=
 DISTRO ?=
+OPTIONS ?=
 
 # Text for other programs: passed on as typed, a $ in it included.
 override CMD := $(value CMD)
 override WITH := $(value WITH)
 override APPEND := $(value APPEND)
+override OPTIONS := $(value OPTIONS)
 override HOST_APPEND := $(value HOST_APPEND)
-export CMD WITH APPEND HOST_APPEND
+export CMD WITH APPEND OPTIONS HOST_APPEND
 
 .PHONY: all
 all: module launcher guest-kernel guest-initramfs  ## build all (the default)
@@ -55,6 +57,7 @@ help:  ## this list
 #?   WITH='/usr/bin/x'  programs of this machine for the guest, with their libraries
 #?   DISTRO=debian      the guest is Debian 12 with systemd on a disk image, build/debian/debian.img
 #?   MEM= KERNEL= APPEND=               the guest's memory, kernel image, kernel command line
+#?   OPTIONS='--net user --rng'         more options of `lguest run`; paths are those of this machine
 #?   HOST_KERNEL=6.1|6.12 HOST_FLAVOUR=cloud-amd64|amd64|debug HOST_CPU=<QEMU model> HOST_SMP= HOST_MEM=
 #?   HOST_APPEND=                       the throw-away host and its kernel command line
 #?   TIMEOUT=<seconds>  stop the command after that long (exit status 124)
@@ -170,7 +173,7 @@ needed:
 
 run-command: needed
 	@tests/host-vm/run-guest --kernel '$(KERNEL)' --memory '$(MEM)' --append "$$APPEND" --with "$$WITH" \
-		$(if $(DISTRO),--disk '$(B)/$(DISTRO)/$(DISTRO).img') -- $(host_options); echo $$? >$(status_file)
+		--options "$$OPTIONS" $(if $(DISTRO),--disk '$(B)/$(DISTRO)/$(DISTRO).img') -- $(host_options); echo $$? >$(status_file)
 
 host-command: needed
 	@tests/host-vm/run $(host_options) -- "$$CMD"; echo $$? >$(status_file)
