@@ -203,7 +203,7 @@ test-debug: $(B)/deps.stamp  ## payloads and guests on a host kernel with lockde
 	@tests/run-tests debug
 
 .PHONY: bench
-bench: all test-programs host-kernel  ## first numbers: guest against native, one table
+bench: all test-programs host-kernel  ## numbers: guest against native and KVM, two tables
 	$(Q)tests/bench/run
 
 # --- the rest ---------------------------------------------------------------------------------------------
