@@ -30,6 +30,10 @@ COMMAND_LIMIT = 180
 class Broken(SystemExit):
     """A side that does not start or answer. Ours ends the run; others leave their column empty."""
 
+    def __init__(self, text):
+        super().__init__(f"bench: {text}")
+        self.text = text
+
 
 def say(text):
     print(f"bench: {text}", file=sys.stderr, flush=True)
@@ -62,7 +66,7 @@ class Shell:
         line = self.process.stdout.readline()
         if not line:
             with open(self.log, errors="replace", encoding="utf-8") as log:
-                raise Broken(f"bench: {self.name} has ended; its last words:\n{''.join(log.readlines()[-15:])}")
+                raise Broken(f"{self.name} has ended; its last words:\n{''.join(log.readlines()[-15:])}")
         return line.decode(errors="replace").strip()
 
     def wait_for(self, text):
@@ -81,7 +85,7 @@ class Shell:
             while not (end := re.fullmatch(r"-- (\d+)", line := self.line())):
                 lines.append(line)
         if end[1] != "0":
-            raise Broken(f"bench: {self.name}: status {end[1]} of: {command}\n" + "\n".join(lines))
+            raise Broken(f"{self.name}: status {end[1]} of: {command}\n" + "\n".join(lines))
         return "\n".join(lines)
 
     def read(self, command, size):
