@@ -26,7 +26,7 @@ int new_eventfd()
 } // namespace
 
 DeviceSlot::DeviceSlot(boost::asio::io_context &loop, const GuestMemory &memory, Device &device, Bus &bus, Vm *vm,
-		       std::string name, Served served)
+		       std::string name, unsigned elsewhere)
 	: name_{std::move(name)}, vm_{vm}, registers_{memory, device, *this}, interrupt_{new_eventfd()}
 {
 	auto slot = bus.attach(registers_, name_);
@@ -36,19 +36,30 @@ DeviceSlot::DeviceSlot(boost::asio::io_context &loop, const GuestMemory &memory,
 	if (vm_)
 		interrupt_bound_ = vm_->bind_interrupt(interrupt_.get(), interrupt_vcpu, LG_VECTOR_BUS + slot_);
 	for (unsigned queue = 0; queue < registers_.queue_count(); queue++) {
-		doorbells_.emplace_back(loop, new_eventfd());
+		doorbells_.emplace_back(new_eventfd());
 		if (vm_)
-			vm_->bind_doorbell(doorbells_.back().native_handle(), slot_, queue);
+			vm_->bind_doorbell(doorbells_.back().get(), slot_, queue);
 	}
-	for (unsigned queue = 0; served == Served::here && queue < registers_.queue_count(); queue++)
-		wait(queue);
+	for (unsigned queue = elsewhere; queue < registers_.queue_count(); queue++)
+		waiters_.push_back({queue, {loop, doorbells_[queue].get()}});
+	for (std::size_t index = 0; index < waiters_.size(); index++)
+		wait(index);
 }
 
-int DeviceSlot::interrupt_descriptor() const
+DeviceSlot::~DeviceSlot()
+{
+	for (Waiter &waiter : waiters_)
+		waiter.doorbell.release();
+}
+
+VhostEvents DeviceSlot::events() const
 {
 	if (vm_ && !interrupt_bound_)
 		fail("{}: the module takes no interrupt from another process: load the module of this release", name_);
-	return interrupt_.get();
+	VhostEvents events{{}, interrupt_.get()};
+	for (const Descriptor &doorbell : doorbells_)
+		events.doorbells.push_back(doorbell.get());
+	return events;
 }
 
 void DeviceSlot::interrupt()
@@ -61,7 +72,7 @@ void DeviceSlot::interrupt()
 
 void DeviceSlot::doorbell(unsigned queue)
 {
-	eventfd_write(doorbells_.at(queue).native_handle(), 1);
+	eventfd_write(doorbells_.at(queue).get(), 1);
 }
 
 void DeviceSlot::broken(std::string_view reason)
@@ -69,16 +80,17 @@ void DeviceSlot::broken(std::string_view reason)
 	spdlog::warn("{}: stopped until the guest resets it: {}", name_, reason);
 }
 
-void DeviceSlot::wait(unsigned queue)
+void DeviceSlot::wait(std::size_t index)
 {
-	auto &descriptor = doorbells_[queue];
-	descriptor.async_wait(descriptor.wait_read, [this, queue](boost::system::error_code error) {
+	auto &doorbell = waiters_[index].doorbell;
+	doorbell.async_wait(doorbell.wait_read, [this, index](boost::system::error_code error) {
 		if (error)
 			return;
+		unsigned queue = waiters_[index].queue;
 		eventfd_t count;
-		eventfd_read(doorbells_[queue].native_handle(), &count);
+		eventfd_read(doorbells_[queue].get(), &count);
 		registers_.process(queue);
-		wait(queue);
+		wait(index);
 	});
 }
 

@@ -11,6 +11,7 @@
 
 #include "bus.h"
 #include "module.h"
+#include "vhost_back_end.h"
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
@@ -22,26 +23,27 @@ namespace lguest {
 
 class DeviceSlot final : private Wires {
 public:
-	// Who takes the doorbells: the event loop, or another process that is handed them.
-	enum class Served { here, elsewhere };
+	// How many queues, the first ones, are served by somebody who is handed their doorbells;
+	// those of the others the event loop takes.
+	static constexpr unsigned all_elsewhere = ~0u;
 
 	// Puts the device into the next slot of the bus.  All must outlive the object;
 	// `vm` may be null in tests: no interrupts then.  Throws Error if the bus is full.
 	DeviceSlot(boost::asio::io_context &loop, const GuestMemory &memory, Device &device, Bus &bus, Vm *vm,
-		   std::string name, Served served = Served::here);
+		   std::string name, unsigned elsewhere = 0);
+	~DeviceSlot();
 
 	RegisterFile &registers() { return registers_; }
 
-	// For who serves the queues elsewhere: eventfds that stay ours.  Throws Error if the
-	// module does not take the interrupt's.
-	int doorbell_descriptor(unsigned queue) { return doorbells_.at(queue).native_handle(); }
-	int interrupt_descriptor() const;
+	// For who serves queues elsewhere: eventfds that stay ours.  Throws Error if the module
+	// does not take the interrupt's.
+	VhostEvents events() const;
 
 private:
 	void interrupt() override;
 	void doorbell(unsigned queue) override;
 	void broken(std::string_view reason) override;
-	void wait(unsigned queue);
+	void wait(std::size_t index);
 
 	std::string name_;
 	Vm *vm_;
@@ -49,7 +51,14 @@ private:
 	unsigned slot_ = 0;
 	Descriptor interrupt_;
 	bool interrupt_bound_ = false;
-	std::vector<boost::asio::posix::stream_descriptor> doorbells_;	// by queue
+	std::vector<Descriptor> doorbells_;	// by queue
+	// Who waits for those of the event loop, which it does not own.  The others are not in
+	// there: it would wake up for each of them.
+	struct Waiter {
+		unsigned queue;
+		boost::asio::posix::stream_descriptor doorbell;
+	};
+	std::vector<Waiter> waiters_;
 };
 
 } // namespace lguest

@@ -196,16 +196,16 @@ bool VhostUser::write_config(std::uint32_t offset, std::span<const std::byte> by
 	return exclusively([&] { return tell(set_config(offset, bytes)); });
 }
 
-void VhostUser::start(std::uint64_t features, const Memory &memory, std::span<const Ring> rings)
+void VhostUser::start(std::uint64_t features, const VhostMemory &memory, std::span<const VhostRing> rings)
 {
 	exclusively([&] {
 		demand(number(Request::set_features, features | (features_ & feature_protocol_features)));
 		demand(memory_table({0, memory.bytes.size(), user_address, 0}, memory.descriptor));
-		for (const Ring &ring : rings)
+		for (const VhostRing &ring : rings)
 			start_ring(ring);
 		// Without protocol features rings are enabled from the beginning.
 		if (features_ & feature_protocol_features)
-			for (const Ring &ring : rings)
+			for (const VhostRing &ring : rings)
 				demand(ring_state(Request::set_ring_enable, {ring.index, 1}));
 		// Without acknowledgements this is how we know that all of it has been done.
 		if (!(protocol_ & protocol_reply_ack))
@@ -213,7 +213,7 @@ void VhostUser::start(std::uint64_t features, const Memory &memory, std::span<co
 	});
 }
 
-void VhostUser::start_ring(const Ring &ring)
+void VhostUser::start_ring(const VhostRing &ring)
 {
 	demand(ring_state(Request::set_ring_size, {ring.index, ring.size}));
 	demand(ring_state(Request::set_ring_base, {ring.index, 0}));

@@ -6,7 +6,7 @@
 //     start(), stop()       memory, rings, eventfds; each time a driver comes or goes
 //     check()               whether it is still there
 //
-// vhost_user_device.h makes a virtio device of it.  Nothing of Asio in here: a request
+// vhost_device.h makes a virtio device of it.  Nothing of Asio in here: a request
 // is sent and its answer awaited, for a bounded time.
 //
 // Threads: any; one request at a time, by a lock of its own, taken last.
@@ -18,41 +18,25 @@
 
 namespace lguest {
 
-class VhostUser {
+class VhostUser final : public VhostBackEnd {
 public:
 	// The longest that an answer may take: a back end that stops a queue finishes what is
 	// under way, on a slow machine with a slow disk.
 	static constexpr int patience_ms = 30'000;
 
-	// A ring the driver has set up: gpas, checked to be memory.
-	struct Ring {
-		unsigned index;
-		std::uint16_t size;
-		std::uint64_t descriptors, available, used;
-		int kick, call;			// eventfds
-	};
-	// The guest's memory, from gpa 0 on.
-	struct Memory {
-		std::span<std::byte> bytes;
-		int descriptor;
-	};
-
 	// All throw BackEndError, after which the connection is of no use.
 	// `kept`: the back end knows this connection from before a reboot.
 	explicit VhostUser(Descriptor socket, bool kept = false);
 
-	std::uint64_t features() const { return features_; }	// virtio's
-	// How many queues it serves; 0: it does not say.
-	unsigned queue_count() const { return queue_count_; }
-	bool has_config() const { return protocol_ & vhost_user::protocol_config; }
+	std::uint64_t features() const override { return features_; }
+	unsigned queue_count() const override { return queue_count_; }
+	bool has_config() const override { return protocol_ & vhost_user::protocol_config; }
 
-	Bytes read_config(std::uint32_t size);
-	// False: refused.
-	bool write_config(std::uint32_t offset, std::span<const std::byte> bytes);
+	Bytes read_config(std::uint32_t size) override;
+	bool write_config(std::uint32_t offset, std::span<const std::byte> bytes) override;
 
-	void start(std::uint64_t features, const Memory &memory, std::span<const Ring> rings);
-	// What is under way is finished first.  Nothing happens if not started.
-	void stop();
+	void start(std::uint64_t features, const VhostMemory &memory, std::span<const VhostRing> rings) override;
+	void stop() override;
 
 	// For an event loop: the socket becomes readable when the back end is gone.
 	int descriptor() const { return socket_.get(); }
@@ -69,7 +53,7 @@ private:
 	std::uint64_t ask_number(vhost_user::Request request);
 	bool tell(vhost_user::Message message);
 	void demand(vhost_user::Message message);
-	void start_ring(const Ring &ring);
+	void start_ring(const VhostRing &ring);
 
 	std::mutex lock_;
 	Descriptor socket_;

@@ -25,14 +25,11 @@ class BackEnd final : public Attachment {
 public:
 	BackEnd(const MachineParts &machine, VhostUserSetup &setup)
 		: name_{setup.name}, connection_{std::move(setup.socket), setup.kept}, device_{connection_, machine.ram, std::move(setup.kind)},
-		  slot_{machine.loop, machine.memory, device_, machine.bus, machine.vm, name_, DeviceSlot::Served::elsewhere},
+		  slot_{machine.loop, machine.memory, device_, machine.bus, machine.vm, name_, DeviceSlot::all_elsewhere},
 		  daemon_{std::move(setup.daemon)}, hang_up_{machine.loop, fcntl(connection_.descriptor(), F_DUPFD_CLOEXEC, 0)},
 		  complaints_{machine.loop}
 	{
-		std::vector<int> doorbells;
-		for (unsigned queue = 0; queue < slot_.registers().queue_count(); queue++)
-			doorbells.push_back(slot_.doorbell_descriptor(queue));
-		device_.set_events(std::move(doorbells), slot_.interrupt_descriptor());
+		device_.set_events(slot_.events());
 		watch();
 		if (!daemon_)
 			return;
@@ -92,7 +89,7 @@ private:
 
 	std::string name_;
 	VhostUser connection_;
-	VhostUserDevice device_;
+	VhostDevice device_;
 	DeviceSlot slot_;
 	std::unique_ptr<Virtiofsd> daemon_;
 	asio::posix::stream_descriptor hang_up_;

@@ -7,7 +7,8 @@
 #pragma once
 
 #include "attachment.h"
-#include "vhost_user_device.h"
+#include "vhost_device.h"
+#include "vhost_user.h"
 #include "virtiofsd.h"
 
 namespace lguest {
@@ -15,7 +16,7 @@ namespace lguest {
 struct VhostUserSetup {
 	std::string name;
 	Descriptor socket{};
-	VhostUserDevice::Kind kind{};
+	VhostDevice::Kind kind{};
 	std::unique_ptr<Virtiofsd> daemon{};	// if we started the back end ourselves
 	bool kept = false;			// the socket was used before a reboot
 };

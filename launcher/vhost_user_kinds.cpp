@@ -39,7 +39,7 @@ struct FsConfig {
 };
 static_assert(sizeof(FsConfig) == 40);
 
-void make_fs(VhostUserDevice::Kind &kind, const VhostUserOptions &options)
+void make_fs(VhostDevice::Kind &kind, const VhostUserOptions &options)
 {
 	FsConfig config{};
 	std::ranges::copy(options.tag, config.tag);
@@ -51,7 +51,7 @@ void make_fs(VhostUserDevice::Kind &kind, const VhostUserOptions &options)
 
 // All of the configuration that back ends agree about; what lies behind it comes with
 // features left out here.
-void make_block(VhostUserDevice::Kind &kind, const VhostUserOptions &options)
+void make_block(VhostDevice::Kind &kind, const VhostUserOptions &options)
 {
 	constexpr std::uint32_t known = offsetof(virtio_blk_config, unused1) + sizeof(virtio_blk_config::unused1);
 	static_assert(known == 60);
@@ -63,7 +63,7 @@ void make_block(VhostUserDevice::Kind &kind, const VhostUserOptions &options)
 }
 
 // A pair of queues.
-void make_net(VhostUserDevice::Kind &kind, const VhostUserOptions &options)
+void make_net(VhostDevice::Kind &kind, const VhostUserOptions &options)
 {
 	NetConfig config{};
 	kind.queue_sizes.push_back(options.queue_size);
@@ -77,9 +77,9 @@ void make_net(VhostUserDevice::Kind &kind, const VhostUserOptions &options)
 
 } // namespace
 
-VhostUserDevice::Kind kind_of(const VhostUserOptions &options)
+VhostDevice::Kind kind_of(const VhostUserOptions &options)
 {
-	VhostUserDevice::Kind kind;
+	VhostDevice::Kind kind;
 	kind.id = options.id;
 	kind.queue_sizes.assign(options.queues, options.queue_size);
 	kind.back_end_config = options.config_size;

@@ -11,7 +11,7 @@
 
 namespace lguest {
 
-VhostUserDevice::Kind kind_of(const VhostUserOptions &options);
+VhostDevice::Kind kind_of(const VhostUserOptions &options);
 
 // `--vhost-user`; `index` counts them.  Throws Error.
 std::unique_ptr<Attachment> attach_vhost_user(const MachineParts &machine, const VhostUserOptions &options, unsigned index);

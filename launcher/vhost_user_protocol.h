@@ -12,20 +12,16 @@
 // wrong answer is a BackEndError, which ends the device and nothing else.
 #pragma once
 
-#include "file.h"
+#include "vhost_back_end.h"
 
 #include <array>
 #include <cstdint>
 #include <span>
-#include <stdexcept>
 #include <vector>
 
 namespace lguest::vhost_user {
 
-// The back end broke the protocol, refused, or is gone.
-struct BackEndError : std::runtime_error {
-	using std::runtime_error::runtime_error;
-};
+using lguest::BackEndError;
 
 enum class Request : std::uint32_t {
 	get_features = 1,

@@ -41,7 +41,7 @@ void live(std::span<const std::byte> answers)
 			attempt([&] { back_end.read_config(60); });
 			attempt([&] { back_end.write_config(32, std::span{memory}.first(1)); });
 		}
-		const VhostUser::Ring rings[] = {{0, 8, 0, 128, 256, theirs.get(), theirs.get()}, {1, 8, 0, 128, 256, theirs.get(), theirs.get()}};
+		const VhostRing rings[] = {{0, 8, 0, 128, 256, theirs.get(), theirs.get()}, {1, 8, 0, 128, 256, theirs.get(), theirs.get()}};
 		attempt([&] { back_end.start(~0ull, {memory, theirs.get()}, rings); });
 		attempt([&] { back_end.check(); });
 		attempt([&] { back_end.stop(); });

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// A virtio device served by another process, see vhost_user_device.h.
-#include "vhost_user_device.h"
+// A virtio device whose queues somebody else serves, see vhost_device.h.
+#include "vhost_device.h"
 
 #include <linux/virtio_config.h>
 
@@ -10,15 +10,13 @@
 
 namespace lguest {
 
-using vhost_user::BackEndError;
-
-VhostUserDevice::VhostUserDevice(VhostUser &back_end, const GuestRam &ram, Kind kind)
+VhostDevice::VhostDevice(VhostBackEnd &back_end, const GuestRam &ram, Kind kind)
 	: back_end_{back_end}, ram_{ram}, kind_{std::move(kind)}
 {
 	if (!(back_end_.features() & 1ull << VIRTIO_F_VERSION_1))
 		throw BackEndError{"it does not speak virtio 1"};
-	if (unsigned most = back_end_.queue_count(); most && kind_.queue_sizes.size() > most)
-		throw BackEndError{fmt::format("it has {} queues, not {}", most, kind_.queue_sizes.size())};
+	if (unsigned most = back_end_.queue_count(); most && served() > most)
+		throw BackEndError{fmt::format("it has {} queues, not {}", most, served())};
 	if (kind_.back_end_config == 0)
 		return;
 	if (!back_end_.has_config())
@@ -26,13 +24,7 @@ VhostUserDevice::VhostUserDevice(VhostUser &back_end, const GuestRam &ram, Kind 
 	kind_.config = back_end_.read_config(kind_.back_end_config);
 }
 
-void VhostUserDevice::set_events(std::vector<int> doorbells, int interrupt)
-{
-	doorbells_ = std::move(doorbells);
-	interrupt_ = interrupt;
-}
-
-std::uint64_t VhostUserDevice::read_config(std::uint64_t offset, unsigned width)
+std::uint64_t VhostDevice::read_config(std::uint64_t offset, unsigned width)
 {
 	std::uint64_t bytes = 0;
 	if (offset < kind_.config.size())
@@ -42,7 +34,7 @@ std::uint64_t VhostUserDevice::read_config(std::uint64_t offset, unsigned width)
 
 // Offset and width are guest-controlled.  Whether the field can be written the back end
 // knows; what it has made of it we read back.
-void VhostUserDevice::write_config(std::uint64_t offset, unsigned width, std::uint64_t value)
+void VhostDevice::write_config(std::uint64_t offset, unsigned width, std::uint64_t value)
 {
 	std::uint32_t size = kind_.back_end_config;
 	if (offset > size || width > size - offset)
@@ -56,23 +48,16 @@ void VhostUserDevice::write_config(std::uint64_t offset, unsigned width, std::ui
 	}
 }
 
-void VhostUserDevice::hand_over(Transport &transport)
+void VhostDevice::hand_over(Transport &transport)
 {
-	std::vector<VhostUser::Ring> rings;
-	for (unsigned index = 0; index < kind_.queue_sizes.size(); index++) {
-		const Virtqueue &queue = transport.queue(index);
-		if (queue.ready())
-			rings.push_back({index, queue.size(), queue.rings.descriptors, queue.rings.available, queue.rings.used,
-					 doorbells_.at(index), interrupt_});
-	}
 	try {
-		back_end_.start(accepted_ & back_end_.features(), {ram_.bytes(), ram_.fd()}, rings);
+		back_end_.start(accepted_ & back_end_.features(), {ram_.bytes(), ram_.fd()}, ready_rings(transport, served(), events_));
 	} catch (const BackEndError &error) {
 		throw DriverError{fmt::format("back end: {}", error.what())};
 	}
 }
 
-void VhostUserDevice::reset()
+void VhostDevice::reset()
 {
 	try {
 		back_end_.stop();
