@@ -5,6 +5,7 @@
 #include <linux/virtio_ids.h>
 
 #include <climits>
+#include <utility>
 
 namespace lguest {
 namespace {
@@ -60,6 +61,8 @@ void Net::activate(std::uint64_t features)
 	set_guest_offloads(features);
 }
 
+void Net::hand_over(Transport &transport) { handed_over_ = backend_.take_queues(transport, negotiated_); }
+
 void Net::set_guest_offloads(std::uint64_t features)
 {
 	guest_offloads_ = Offloads::of_guest(features);
@@ -71,6 +74,8 @@ void Net::set_guest_offloads(std::uint64_t features)
 
 void Net::reset()
 {
+	if (std::exchange(handed_over_, false))
+		backend_.return_queues();
 	sending_.reset();
 	room_.reset(false);
 	std::ranges::copy(mac_, config_.mac);
@@ -78,6 +83,8 @@ void Net::reset()
 
 void Net::process(Transport &transport, unsigned queue)
 {
+	if (handed_over_ && queue != control_queue)
+		return;
 	switch (queue) {
 	case receive_queue:	backend_.receive_wanted(); break;
 	case transmit_queue:	transmit(transport); break;

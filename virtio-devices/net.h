@@ -12,6 +12,8 @@
 // with our checked copy of the header in front.  Nothing is queued here either: while
 // the backend has no room, chains stay in queue 1, one of them popped; while the guest
 // gives no buffers, frames stay with the backend, one of them perhaps half delivered.
+//
+// Or the backend takes queues 0 and 1 over, and only the commands are ours.
 #pragma once
 
 #include "device.h"
@@ -42,6 +44,13 @@ public:
 	// What frames for the guest may leave to it.
 	virtual void set_offloads(const Offloads &offloads) = 0;
 
+	// For a backend that serves receive and transmit queue itself: the features of the ring
+	// it knows; both queues are its own from take_queues() to return_queues(), and the calls
+	// above but the last are not made.  Throws DriverError.
+	virtual std::uint64_t ring_features() const { return ~std::uint64_t{0}; }
+	virtual bool take_queues(Transport &, std::uint64_t /* features */) { return false; }
+	virtual void return_queues() {}
+
 protected:
 	~NetBackend() = default;
 };
@@ -61,9 +70,11 @@ public:
 
 	std::uint32_t id() const override;
 	std::uint64_t features() const override;
+	std::uint64_t ring_features() const override { return backend_.ring_features(); }
 	std::span<const std::uint16_t> queue_sizes() const override { return sizes_; }
 	std::uint64_t read_config(std::uint64_t offset, unsigned width) override;
 	void activate(std::uint64_t features) override;
+	void hand_over(Transport &transport) override;
 	void process(Transport &transport, unsigned queue) override;
 	void reset() override;
 
@@ -97,6 +108,7 @@ private:
 	const MacAddress mac_;				// the guest can change it until its next reset
 	virtio_net_config config_{};
 	std::uint64_t negotiated_ = 0;
+	bool handed_over_ = false;			// the backend has two of the queues
 	Offloads host_offloads_, guest_offloads_;
 	ReceiveRoom room_;
 	std::size_t room_wanted_ = max_frame;		// for a frame in one go

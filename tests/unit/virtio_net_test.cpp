@@ -40,12 +40,16 @@ struct FakeWire final : NetBackend {
 	}
 	void receive_wanted() override { wanted++; }
 	void set_offloads(const Offloads &now) override { offloads = now; }
+	bool take_queues(Transport &, std::uint64_t) override { return takes && ++taken; }
+	void return_queues() override { taken--; }
 
 	std::size_t room = SIZE_MAX;
 	std::vector<std::string> sent;
 	std::deque<std::string> waiting;
 	unsigned wanted = 0;
 	Offloads offloads;
+	bool takes = false;		// the queues
+	unsigned taken = 0;
 };
 
 std::string packed(const NetHeader &header) { return {reinterpret_cast<const char *>(&header), sizeof header}; }
@@ -476,6 +480,26 @@ TEST_F(NetDevice, CommandsMustBeSound)
 	driver.queue(Net::control_queue).chain().readable("x").writable(1).submit();
 	registers.process(Net::control_queue);
 	EXPECT_EQ(guest.reason, "command without a header");
+}
+
+// The commands stay ours.
+TEST_F(NetDevice, ABackendCanTakeTheQueues)
+{
+	wire.takes = true;
+	driver.start();
+	EXPECT_EQ(wire.taken, 1u);
+	tx().chain().readable(packed({}) + payload(100)).submit();
+	run_doorbells();
+	EXPECT_EQ(tx().used_index(), 0u);
+	EXPECT_TRUE(wire.sent.empty());
+	EXPECT_EQ(wire.wanted, 0u);
+	EXPECT_EQ(command(VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, std::string(1, '\1')), VIRTIO_NET_OK);
+	driver.set(VIRTIO_MMIO_STATUS, 0);
+	EXPECT_EQ(wire.taken, 0u);
+	wire.takes = false;
+	driver.start();
+	send(tx().chain().readable(packed({}) + payload(100)));
+	EXPECT_EQ(wire.sent.size(), 1u);
 }
 
 } // namespace
