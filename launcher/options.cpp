@@ -80,6 +80,12 @@ constexpr Noun nouns[] = {
 	{"vhost-user", "type=blk|fs|net|rng|N,socket=PATH[,queues=N][,queue-size=N][,tag=TAG][,mac=MAC][,config-size=N]",
 	 "Device served by the vhost-user back end that listens there; N: the number of a virtio device",
 	 [](KeyedOptions &options, RunOptions &run) { run.vhost_user.push_back(read_vhost_user_options(options)); }},
+	{"vsock", "cid=N", "Sockets between guest and host, by the host's vhost-vsock; N: the guest's address, from 3 on, its own on this host",
+	 [](KeyedOptions &options, RunOptions &run) {
+		 if (run.vsock)
+			 throw Error{fmt::format("{}: a guest has one such device", options.where()), exit_usage};
+		 run.vsock = read_vsock_options(options);
+	 }},
 };
 
 // tests/guest/examples.sh types each of the examples.
@@ -100,6 +106,7 @@ Examples:
   lguest run --kernel vmlinux --initrd initramfs.cpio --root initrd --placement none -- cat /proc/cmdline
   lguest run --config guest.json
   lguest run --vhost-user type=blk,socket=disk.sock --sandbox off --verbose --stats-file stats.json -- ls /dev/vda
+  lguest run --vsock cid=3 -- ls /dev/vsock
   lguest run --detach --name web --grace 30 --no-reboot --balloon -- sleep 1000
   lguest list; lguest balloon web 32M; lguest pause web; lguest resume web; lguest stat web
   lguest console web </dev/null; lguest stop web)";

@@ -16,6 +16,7 @@
 #include "rng_options.h"
 #include "share_options.h"
 #include "vhost_user_options.h"
+#include "vsock_options.h"
 
 #include <cstdint>
 #include <optional>
@@ -61,6 +62,7 @@ struct RunOptions {
 	std::optional<RngOptions> rng;
 	std::vector<ShareOptions> shares;
 	std::vector<VhostUserOptions> vhost_user;
+	std::optional<VsockOptions> vsock;
 	int verbose = 0;
 	std::vector<std::string> command;	// after --: for the guest to run
 };

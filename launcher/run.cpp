@@ -35,6 +35,7 @@
 #include "stats.h"
 #include "terminal.h"
 #include "vhost_user_kinds.h"
+#include "vsock.h"
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
@@ -218,6 +219,8 @@ void Machine::attach_devices()
 		attachments_.push_back(attach_share(parts, share));
 	for (unsigned index = 0; index < options_.vhost_user.size(); index++)
 		attachments_.push_back(attach_vhost_user(parts, options_.vhost_user[index], index));
+	if (options_.vsock)
+		attachments_.push_back(attach_vsock(parts, *options_.vsock));
 }
 
 ConsolePort &Machine::add_port(ConsolePort::Settings settings)

@@ -25,6 +25,9 @@
 #include <fstream>
 #include <sched.h>
 
+#define VIRTIO_RING_NO_LEGACY	// what that has besides does not compile as C++
+#include <linux/vhost.h>
+
 namespace lguest {
 namespace {
 
@@ -117,9 +120,11 @@ void restrict_files(const SandboxRequest &request)
 			rules.allow(path, read_rights | LANDLOCK_ACCESS_FS_EXECUTE);
 		for (const char *path : {"/etc/ld.so.cache", "/dev/urandom"})
 			rules.allow(path, read_rights);
-		for (const char *path : {"/dev/null", "/dev/lguest", "/dev/net/tun", "/dev/vhost-net", "/dev/vhost-vsock",
-					 "/dev/ptmx", "/dev/pts"})
+		for (const char *path : {"/dev/null", "/dev/lguest", "/dev/net/tun", "/dev/ptmx", "/dev/pts"})
 			rules.allow(path, read_rights | write_rights);
+		if (request.needs.vhost)
+			for (const char *path : {"/dev/vhost-net", "/dev/vhost-vsock"})
+				rules.allow(path, read_rights | write_rights);
 		for (const std::string &file : request.files)
 			rules.allow(file, read_rights);
 	}
@@ -168,8 +173,13 @@ constexpr int starting_again[] = {SCMP_SYS(execve), SCMP_SYS(open), SCMP_SYS(ope
 constexpr std::uint64_t ioctls[] = {TCGETS, TCSETS, TCSETSW, TCSETSF, TIOCGWINSZ, TIOCSWINSZ, TIOCGPGRP, FIONREAD, FIONBIO, FIOCLEX, TUNSETIFF,
 				    TUNSETOFFLOAD, TUNSETVNETHDRSZ, TUNGETFEATURES, TUNGETIFF, TUNSETVNETLE, TUNSETQUEUE,
 				    TIOCGPTN, TIOCSPTLCK};
-// All of a kind: lg.ko's, block devices', vhost's, sockets'.
-constexpr std::uint64_t ioctl_kinds[] = {0xB7, 0x12, 0xAF, 0x89};
+// Of vhost: a driver that comes or goes, and what a reboot has to set up again.
+constexpr std::uint64_t vhost_ioctls[] = {VHOST_GET_FEATURES, VHOST_SET_FEATURES, VHOST_SET_OWNER, VHOST_SET_MEM_TABLE,
+					  VHOST_SET_VRING_NUM, VHOST_SET_VRING_BASE, VHOST_SET_VRING_ADDR, VHOST_SET_VRING_KICK,
+					  VHOST_SET_VRING_CALL, VHOST_SET_VRING_ERR, VHOST_NET_SET_BACKEND,
+					  VHOST_VSOCK_SET_GUEST_CID, VHOST_VSOCK_SET_RUNNING};
+// All of a kind: lg.ko's, block devices', sockets'.
+constexpr std::uint64_t ioctl_kinds[] = {0xB7, 0x12, 0x89};
 
 constexpr std::uint64_t namespaces = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET;
 constexpr std::uint64_t low_half = 0xffffffff;
@@ -274,6 +284,9 @@ void restrict_calls(const SandboxRequest &request)
 
 	for (std::uint64_t request_number : ioctls)
 		filter.allow_if(SCMP_SYS(ioctl), 1, low_half, request_number);
+	if (request.needs.vhost)
+		for (std::uint64_t request_number : vhost_ioctls)
+			filter.allow_if(SCMP_SYS(ioctl), 1, low_half, request_number);
 	for (std::uint64_t kind : ioctl_kinds)
 		filter.allow_if(SCMP_SYS(ioctl), 1, 0xff00, kind << 8);
 	filter.load();

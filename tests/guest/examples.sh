@@ -11,6 +11,7 @@ truncate -s 64M disk.img back-end.img
 ln -s "$root/build/guest-kernel/vmlinux" vmlinux
 ln -s "$root/build/guest-initramfs/initramfs.cpio" initramfs.cpio
 echo '{"memory": "512M", "disk": [{"path": "disk.img", "ro": true}], "command": ["grep", "MemTotal", "/proc/meminfo"]}' >guest.json
+modprobe vhost_vsock
 modprobe tun && ip tuntap add tap0 mode tap
 qemu-storage-daemon --blockdev driver=file,node-name=disk,filename=back-end.img \
 	--export vhost-user-blk,id=export,node-name=disk,addr.type=unix,addr.path=disk.sock,writable=on &
@@ -24,7 +25,7 @@ shows() {
 }
 
 # What to look for in what they print, in their order
-expected=('Linux lguest' '/mnt' '^1$' 10.0.2.15 'eth1' 'hostname' 'MemTotal' '' 'console=lg0' 'MemTotal: *4' '/dev/vda' '' 'module.enters' '')
+expected=('Linux lguest' '/mnt' '^1$' 10.0.2.15 'eth1' 'hostname' 'MemTotal' '' 'console=lg0' 'MemTotal: *4' '/dev/vda' '/dev/vsock' '' 'module.enters' '')
 number=0
 while read -r example; do
 	check "$example" shows "${expected[number++]}" "$example"

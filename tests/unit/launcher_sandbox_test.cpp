@@ -31,6 +31,9 @@
 #include <thread>
 #include <unistd.h>
 
+#define VIRTIO_RING_NO_LEGACY	// what that has besides does not compile as C++
+#include <linux/vhost.h>
+
 namespace lguest::test {
 namespace {
 
@@ -174,6 +177,17 @@ TEST(Sandbox, TheInternetIsForThoseWhoNeedIt)
 	EXPECT_EQ(inside(request, [] {
 		return works("socket(AF_INET)", socket(AF_INET, SOCK_STREAM, 0)) + denied("AF_NETLINK", socket(AF_NETLINK, SOCK_RAW, 0));
 	}), good);
+}
+
+// An ioctl that passes finds that this is no such device.
+TEST(Sandbox, VhostIsForThoseWhoNeedIt)
+{
+	auto set_owner = [] { return ioctl(0, VHOST_SET_OWNER) < 0 && errno != EPERM ? good : fmt::format("errno {}", errno); };
+	EXPECT_EQ(inside({}, [] { return denied("VHOST_SET_OWNER", ioctl(0, VHOST_SET_OWNER)); }), good);
+	SandboxRequest request;
+	request.needs.vhost = true;
+	EXPECT_EQ(inside(request, set_owner), good);
+	EXPECT_EQ(inside(request, [] { return denied("VHOST_SET_LOG_FD", ioctl(0, VHOST_SET_LOG_FD, nullptr)); }), good);
 }
 
 class SandboxFiles : public testing::Test {
