@@ -50,6 +50,7 @@ protected:
 // What a device wants to do once the sandbox (sandbox.h) is up.
 struct SandboxNeeds {
 	bool internet = false;			// make sockets of AF_INET and AF_INET6
+	bool interface_events = false;		// hear of the host's network interfaces
 	bool vhost = false;			// hand queues to the host's kernel
 	std::vector<std::string> directories;	// make and remove files and sockets there
 	std::vector<std::string> sockets;	// to be removed, and made again by a reboot

@@ -6,6 +6,7 @@
 #include "net_link.h"
 #include "net_tap.h"
 #include "net_user.h"
+#include "net_vhost.h"
 
 #include <boost/asio/post.hpp>
 #include <spdlog/spdlog.h>
@@ -17,8 +18,10 @@ class NetCard final : public Attachment, private NetEvents {
 public:
 	NetCard(const MachineParts &machine, std::unique_ptr<NetPort> port, const MacAddress &mac, std::string name)
 		: name_{std::move(name)}, loop_{machine.loop}, port_{std::move(port)}, device_{*port_, {mac, port_->mtu()}},
-		  slot_{machine.loop, machine.memory, device_, machine.bus, machine.vm, name_}
+		  slot_{machine.loop, machine.memory, device_, machine.bus, machine.vm, name_, port_->queues_taken()}
 	{
+		if (port_->queues_taken())
+			port_->set_events(slot_.events());
 		port_->start(*this);
 	}
 	~NetCard() override
@@ -61,6 +64,14 @@ private:
 		slot_.registers().with_device([this](Transport &transport) { device_.set_link(transport, false); });
 	}
 
+	void driver_broken() override
+	{
+		slot_.registers().with_device([this](Transport &) {
+			port_->return_queues();
+			throw DriverError{"the host's kernel finds a queue broken"};
+		});
+	}
+
 	std::string name_;
 	boost::asio::io_context &loop_;
 	std::unique_ptr<NetPort> port_;
@@ -74,8 +85,11 @@ std::unique_ptr<NetPort> make_port(const MachineParts &machine, const NetOptions
 	switch (options.kind) {
 	case NetOptions::Kind::user:	return std::make_unique<UserPort>(machine.loop, options);
 	case NetOptions::Kind::link:	return std::make_unique<LinkPort>(machine.loop, options);
-	default:			return std::make_unique<TapPort>(machine.loop, options);
+	default:			break;
 	}
+	if (auto vhost = vhost_for(options))
+		return std::make_unique<VhostNetPort>(machine, options, std::move(vhost));
+	return std::make_unique<TapPort>(machine.loop, options);
 }
 
 } // namespace

@@ -18,6 +18,15 @@ namespace {
 constexpr std::uint64_t min_mtu = 68;		// virtio 1.2; IPv4's too
 constexpr std::uint64_t max_mtu = 65521;	// what libslirp can do; others could 14 bytes more
 
+NetOptions::Vhost take_vhost(KeyedOptions &options, bool tap)
+{
+	std::string word = options.take_word("vhost", "auto", {"auto", "on", "off"});
+	if (options.has("vhost") && !tap)
+		options.reject("vhost", "only with tap or tap-fd");
+	using enum NetOptions::Vhost;
+	return word == "on" ? on : word == "off" ? off : automatic;
+}
+
 // A whole number in all of `text`, of at most `high`.
 std::optional<unsigned> number(std::string_view text, unsigned high, int base = 10)
 {
@@ -161,6 +170,7 @@ NetOptions read_net_options(KeyedOptions &options)
 	options.take("bridge");
 	if (!net.bridge.empty() && !tap)
 		options.reject("bridge", "only with tap or tap-fd");
+	net.vhost = take_vhost(options, tap);
 	if (auto text = options.take("mac")) {
 		net.mac = parse_mac(*text);
 		if (!net.mac)

@@ -3,6 +3,7 @@
 //
 //     --net user,forward=tcp:2222-22+udp:0.0.0.0:5353-53
 //     --net tap=tap0,bridge=br0,mac=02:00:00:00:00:01
+//     --net tap=tap1,vhost=on
 //     --net link=lab,mtu=9000
 #pragma once
 
@@ -26,10 +27,12 @@ struct Forward {
 
 struct NetOptions {
 	enum class Kind { user, tap, tap_fd, link };
+	enum class Vhost { off, on, automatic };
 
 	Kind kind = Kind::user;
 	std::string name;		// of the TAP device or the link
 	int fd = -1;			// tap_fd
+	Vhost vhost = Vhost::automatic;	// whether the host's kernel serves a TAP device's queues
 	std::string bridge;		// to put the TAP device into; empty: none
 	std::vector<Forward> forwards;	// user
 	std::optional<MacAddress> mac;	// else card_address()

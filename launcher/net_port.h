@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // What a network card can be plugged into: a NetBackend (virtio-devices/net.h) with
-// descriptors in the event loop.  One file per kind: net_tap, net_link, net_user.
+// descriptors in the event loop.  One file per kind: net_tap, net_vhost, net_link, net_user.
 //
 // net_card.cpp owns one together with its card.
 //
@@ -9,6 +9,7 @@
 
 #include "attachment.h"
 #include "net.h"
+#include "vhost_back_end.h"
 
 #include <string>
 
@@ -26,6 +27,8 @@ public:
 	virtual void room_again() = 0;
 	// There is nothing at the other end of the cable any more, and why.
 	virtual void link_lost(const std::string &reason) = 0;
+	// Who serves the queues finds that the driver has broken the rules.
+	virtual void driver_broken() = 0;
 
 protected:
 	~NetEvents() = default;
@@ -39,6 +42,10 @@ public:
 	virtual void start(NetEvents &card) { card_ = &card; }
 	// The largest packet it passes, to be told to the guest; 0: nothing is.
 	virtual std::uint16_t mtu() const = 0;
+
+	// The queues that it serves itself, the first ones, and what with: before start().
+	virtual unsigned queues_taken() const { return 0; }
+	virtual void set_events(VhostEvents) {}
 
 	virtual void add_needs(SandboxNeeds &) const {}
 

@@ -70,7 +70,7 @@ constexpr Noun nouns[] = {
 	 [](KeyedOptions &options, RunOptions &run) { run.log = read_log_options(options); }},
 	{"net", "user|tap=NAME|tap-fd=N|link=NAME[,KEY=VALUE...]",
 	 "Network card. user: through this process, needs no privileges; forward=tcp:[ADDRESS:]HOSTPORT-GUESTPORT+..., udp: too. "
-	 "tap: a TAP device; bridge=NAME. link: to other guests of this user. mac=ADDRESS, mtu=N, id=NAME",
+	 "tap: a TAP device; bridge=NAME, vhost=auto|on|off: served by the host's kernel. link: to other guests of this user. mac=ADDRESS, mtu=N, id=NAME",
 	 [](KeyedOptions &options, RunOptions &run) { run.nets.push_back(read_net_options(options)); }},
 	{"rng", "[rate=SIZE]", "Entropy device; rate: bytes a second",
 	 [](KeyedOptions &options, RunOptions &run) { run.rng = read_rng_options(options); }},

@@ -282,6 +282,9 @@ void restrict_calls(const SandboxRequest &request)
 		for (std::uint64_t family : {AF_INET, AF_INET6})
 			filter.allow_if(SCMP_SYS(socket), 0, low_half, family);
 
+	if (request.needs.interface_events)
+		filter.allow_if(SCMP_SYS(socket), 0, low_half, AF_NETLINK);
+
 	for (std::uint64_t request_number : ioctls)
 		filter.allow_if(SCMP_SYS(ioctl), 1, low_half, request_number);
 	if (request.needs.vhost)

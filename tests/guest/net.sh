@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Network cards: a user-mode network with a forwarded port, a TAP device in a bridge, two guests on a link. Files pass by HTTP, in
-# both directions, and arrive unchanged.
+# Network cards: a user-mode network with a forwarded port, a TAP device in a bridge, the same served by the host's kernel, two guests
+# on a link. Files pass by HTTP, in both directions, and arrive unchanged.
 # test: limit = 600
 . "$(dirname "$0")/lib.sh"
 
@@ -52,6 +52,19 @@ tap() {
 unplugged() {
 	ip link del lgtap0 && says tap 'unplugged: TAP device' 30
 }
+# vhost-net. The card comes again after its driver has let go of it, and after a reboot inside the sandbox.
+vhost() {
+	start vhost -n vhost --net tap=lgtap1,bridge=lgbr0,vhost=on -- "up() { ip addr add 10.9.0.3/24 dev eth0; ip link set eth0 up; ping -q -c 3 10.9.0.1; }
+		up && cd /sys/bus/virtio/drivers/virtio_net && device=\$(basename \$(ls -d virtio*)) && echo \$device >unbind && echo \$device >bind && up
+		if ! wget -q -O /tmp/again http://10.9.0.1:8080/again; then
+			echo once; until wget -q -O /tmp/again http://10.9.0.1:8080/again; do sleep 1; done; busybox reboot -f
+		fi
+		$(fetch_and_serve 10.9.0.1)"
+	says vhost once 180 && echo >"$work/again" && says vhost serving 180 && printed vhost '[123] packets received' "^$sum"
+}
+vhost_unplugged() {
+	ip link del lgtap1 && says vhost 'unplugged: TAP device' 30
+}
 link() {
 	start one -n one -m 128M --net link=test -- 'ip addr add 10.8.0.1/24 dev eth0; ip link set eth0 up
 		cd /tmp && dd if=/dev/urandom of=data bs=1M count=8 2>/dev/null && md5sum <data; httpd -p 80 -h /tmp && echo serving; sleep 3600'
@@ -73,6 +86,15 @@ check 'tap: in a bridge, ping, a file from the host'     tap
 check 'tap: the host fetches it back'                    served_by http://10.9.0.2/data
 check 'tap: a device that vanishes is a pulled cable'    unplugged
 check 'tap: the guest ends'                              stopped "$pid"
+if modprobe -q vhost_net && [ -c /dev/vhost-net ]; then
+	check 'vhost: ping, a file from the host, over a reboot' vhost
+	check 'vhost: the host fetches it back'              served_by http://10.9.0.3/data
+	check 'vhost: no frame passes the launcher'          handed_over vhost net0
+	check 'vhost: a device that vanishes is a pulled cable' vhost_unplugged
+	check 'vhost: the guest ends'                        stopped "$pid"
+else
+	echo 'ok vhost # SKIP this host has no vhost_net'
+fi
 check 'link: two guests ping, and pass a file'           link
 check 'link: no socket stays behind'                     directory_is_clean
 check 'the module unloads'                               rmmod lg

@@ -51,7 +51,10 @@ TEST(NetOptions, KnowEachKind)
 	EXPECT_EQ(tap.mac, (MacAddress{2, 0, 0, 0xab, 0, 1}));
 	EXPECT_EQ(tap.mtu, 9000);
 	EXPECT_EQ(tap.id, "lan");
+	EXPECT_EQ(tap.vhost, NetOptions::Vhost::automatic);
 	EXPECT_EQ(net("tap-fd=7").fd, 7);
+	EXPECT_EQ(net("tap-fd=7,vhost").vhost, NetOptions::Vhost::on);
+	EXPECT_EQ(net("tap=tap0,vhost=off").vhost, NetOptions::Vhost::off);
 	EXPECT_EQ(net("link=lab-1").name, "lab-1");
 }
 
@@ -77,6 +80,8 @@ TEST(NetOptions, SayWhatIsWrong)
 		EXPECT_NE(complaint(fmt::format("user,{}", text)).find("HOSTPORT-GUESTPORT"), std::string::npos) << text;
 	EXPECT_NE(complaint("link=a,forward=tcp:1-2").find("--net forward: only with user"), std::string::npos);
 	EXPECT_NE(complaint("user,bridge=br0").find("--net bridge: only with tap"), std::string::npos);
+	EXPECT_EQ(complaint("user,vhost=off"), "--net vhost: only with tap or tap-fd");
+	EXPECT_EQ(complaint("tap=a,vhost=maybe"), "--net vhost: 'maybe' is not one of auto, on, off");
 	for (const char *mac : {"", "02:00:00:00:00", "01:00:00:00:00:00", "00:00:00:00:00:00", "02:00:00:00:00:0g", "02-00-00-00-00-00"})
 		EXPECT_NE(complaint(fmt::format("user,mac={}", mac)).find("is not the address of a card"), std::string::npos) << mac;
 	EXPECT_NE(complaint("user,mtu=67").find("from 68 to"), std::string::npos);
@@ -135,6 +140,7 @@ struct FakeCard final : NetEvents {
 	}
 	void room_again() override { rooms++; }
 	void link_lost(const std::string &) override { lost++; }
+	void driver_broken() override {}
 
 	bool send(std::string frame, NetHeader header = {})
 	{

@@ -190,6 +190,15 @@ TEST(Sandbox, VhostIsForThoseWhoNeedIt)
 	EXPECT_EQ(inside(request, [] { return denied("VHOST_SET_LOG_FD", ioctl(0, VHOST_SET_LOG_FD, nullptr)); }), good);
 }
 
+TEST(Sandbox, NewsOfInterfacesIsForThoseWhoNeedIt)
+{
+	SandboxRequest request;
+	request.needs.interface_events = true;
+	EXPECT_EQ(inside(request, [] {
+		return works("AF_NETLINK", socket(AF_NETLINK, SOCK_RAW, 0)) + denied("socket(AF_INET)", socket(AF_INET, SOCK_STREAM, 0));
+	}), good);
+}
+
 class SandboxFiles : public testing::Test {
 protected:
 	void SetUp() override
