@@ -7,6 +7,7 @@
 #include <spdlog/spdlog.h>
 #include <sys/eventfd.h>
 
+#include <bit>
 #include <cerrno>
 #include <cstring>
 
@@ -14,6 +15,7 @@ namespace lguest {
 namespace {
 
 constexpr unsigned interrupt_vcpu = 0;	// the guest's bus driver does not spread them yet
+constexpr std::uint64_t all_logged = 8;		// breaks of a device
 
 int new_eventfd()
 {
@@ -75,9 +77,14 @@ void DeviceSlot::doorbell(unsigned queue)
 	eventfd_write(doorbells_.at(queue).get(), 1);
 }
 
+// A guest can go on like that for ever: each time is logged at first, then the 16th, the 32nd and so on.
 void DeviceSlot::broken(std::string_view reason)
 {
-	spdlog::warn("{}: stopped until the guest resets it: {}", name_, reason);
+	times_broken_++;
+	if (times_broken_ <= all_logged)
+		spdlog::warn("{}: stopped until the guest resets it: {}", name_, reason);
+	else if (std::has_single_bit(times_broken_))
+		spdlog::warn("{}: stopped until the guest resets it: {}; {} times by now", name_, reason, times_broken_);
 }
 
 void DeviceSlot::wait(std::size_t index)

@@ -16,6 +16,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -51,6 +52,7 @@ private:
 	unsigned slot_ = 0;
 	Descriptor interrupt_;
 	bool interrupt_bound_ = false;
+	std::uint64_t times_broken_ = 0;
 	std::vector<Descriptor> doorbells_;	// by queue
 	// Who waits for those of the event loop, which it does not own.  The others are not in
 	// there: it would wake up for each of them.
