@@ -114,4 +114,32 @@ expect() {
 	return 1
 }
 
+# Whether the launcher is built with sanitizers, which need memory of their own.
+sanitized() { ldd "$(command -v lguest)" | grep -qE 'lib[at]san'; }
+
+# --- what the host's kernel holds: in a test that looks for what is lost
+
+settle() {
+	sync
+	echo 3 >/proc/sys/vm/drop_caches
+	echo 1 >/proc/sys/vm/compact_memory
+	sleep 2
+}
+# Pages that a leak could hide in: those of no known use, and those the kernel cannot give back. What a CPU holds ready on lists of
+# its own is free; Linux adapts their length, so MemFree and MemAvailable alone rise and fall by megabytes.
+kept_kb() {
+	awk '/^MemTotal:/ { kept = $2 }
+	     /^(MemFree|Buffers|Cached|SwapCached|AnonPages|SReclaimable):/ { kept -= $2 }
+	     FILENAME == "/proc/zoneinfo" && $1 == "count:" { kept -= 4 * $2 }
+	     END { print kept }' /proc/meminfo /proc/zoneinfo
+}
+# back_to KB: kept_kb() is no more than that, but for slabs that are not full, which make for some noise
+back_to() {
+	settle
+	local kept
+	kept=$(kept_kb)
+	echo "kept by the kernel: $1 -> $kept kB"
+	[ "$kept" -lt $(($1 + 2048)) ]
+}
+
 finish() { exit $failures; }
