@@ -186,7 +186,7 @@ host: host-command  ## a root shell on a throw-away host with lg.ko loaded; CMD=
 
 # --- proof ------------------------------------------------------------------------------------------------
 
-.PHONY: test test-unit test-host test-bochs test-debug
+.PHONY: test test-unit test-host test-bochs test-debug test-tsan
 test: $(B)/deps.stamp  ## all tests, natively and on throw-away hosts; one summary
 	@tests/run-tests unit host
 
@@ -201,6 +201,9 @@ test-bochs: $(B)/deps.stamp  ## payloads and a guest on Bochs, which has PCID an
 
 test-debug: $(B)/deps.stamp  ## payloads and guests on a host kernel with lockdep, KASAN and the like, which is built first
 	@tests/run-tests debug
+
+test-tsan: $(B)/deps.stamp  ## guests whose launcher is built with ThreadSanitizer
+	@tests/run-tests tsan
 
 .PHONY: bench
 bench: all test-programs host-kernel  ## numbers: guest against native and KVM, two tables

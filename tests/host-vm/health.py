@@ -12,6 +12,7 @@ UNHEALTHY = re.compile(
     rb"list_(add|del) corruption|trying to register non-static key|ODEBUG: |BUG [^ ]+ \(|lockdep is turned off|"
     rb"kmemleak: .*suspected|pagealloc: (memory corruption|single bit error)|UBSAN: |KASAN: |KCSAN: |KFENCE: |"
     rb"Bad page (state|map)|bad pm?u?4?d |"
+    rb"potentially unexpected fatal signal 6|"      # with print-fatal-signals: a sanitizer, an assertion
     rb"Bad rss-counter|stack-protector|unchecked MSR access|DEBUG_LOCKS_WARN|Call Trace:|host-vm: ", re.M)
 
 
