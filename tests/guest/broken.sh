@@ -9,10 +9,7 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 built=$root/build/tests/guest/misbehave
 if [ "${1-}" != inside ]; then
 	set -e
-	mkdir -p "$built"
-	cp -u "$root"/tests/guest/misbehave/* "$built"
-	make -s -C "$root/build/guest-kernel/source" O="$root/build/guest-kernel/objects" CC=gcc-12 M="$built" modules >&2
-	chmod +x "$built/misbehave.ko"		# taken along as a program
+	"$root/tests/guest/misbehave/build" >/dev/null
 	exec "$root/tests/host-vm/run" --kernel "${HOST_KERNEL:-6.12}" --cpu "${HOST_CPU:-max}" --append "${HOST_APPEND-}" \
 		--name "${HOST_NAME:-broken}" --timeout $((800 * ${PATIENCE:-1})) -- 'exec tests/guest/broken.sh inside'
 fi
