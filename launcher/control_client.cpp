@@ -6,6 +6,7 @@
 #include "control_socket.h"
 #include "error.h"
 #include "keyed_options.h"
+#include "private_directory.h"
 #include "terminal.h"
 
 #include <boost/json.hpp>
@@ -256,7 +257,7 @@ int console(Guest &guest)
 
 int manage_guests(const ManageOptions &options)
 {
-	ControlDirectory guests{control_directory(), false};
+	ControlDirectory guests{private_directory(), false};
 	using Command = ManageOptions::Command;
 	if (options.command == Command::list)
 		return list(guests, options.json);

@@ -4,6 +4,7 @@
 
 #include "error.h"
 #include "over_reboot.h"
+#include "private_directory.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -13,7 +14,6 @@
 #include <filesystem>
 #include <sys/file.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -91,32 +91,8 @@ bool valid_guest_name(std::string_view name)
 
 std::string default_guest_name() { return fmt::format("lguest-{}", getpid()); }
 
-std::string control_directory()
-{
-	if (const char *runtime = std::getenv("XDG_RUNTIME_DIR"); runtime && *runtime == '/')
-		return std::string{runtime} + "/lguest";
-	std::string runtime = fmt::format("/run/user/{}", geteuid());
-	if (struct stat status; stat(runtime.c_str(), &status) == 0 && S_ISDIR(status.st_mode) && status.st_uid == geteuid())
-		return runtime + "/lguest";
-	return fmt::format("/tmp/lguest-{}", geteuid());
-}
-
-ControlDirectory::ControlDirectory(std::string path, bool create) : path_{std::move(path)}
-{
-	if (create && mkdir(path_.c_str(), 0700) < 0 && errno != EEXIST)
-		fail("cannot make {} for the guest's control socket: {}; set XDG_RUNTIME_DIR to a directory of yours", path_,
-		     std::strerror(errno));
-	directory_ = Descriptor{open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)};
-	if (!directory_) {
-		if (errno == ENOENT && !create)
-			return;
-		fail("{}: {}; it should be a directory of yours alone", path_, std::strerror(errno));
-	}
-	struct stat status;
-	if (fstat(directory_.get(), &status) < 0 || status.st_uid != geteuid() || (status.st_mode & 077))
-		fail("{}: not a directory of yours alone (owner {}, mode {:o}), so guests there cannot be trusted; remove it, "
-		     "or set XDG_RUNTIME_DIR", path_, status.st_uid, status.st_mode & 07777);
-}
+ControlDirectory::ControlDirectory(std::string path, bool create)
+	: path_{std::move(path)}, directory_{open_private_directory(path_, create)} {}
 
 std::string ControlDirectory::path_of(const std::string &name) const
 {

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// Where running guests are found: a directory of the user's, one socket per guest.
+// Where running guests are found: in the user's private directory (private_directory.h),
+// NAME.sock for each.
 //
-//     $XDG_RUNTIME_DIR/lguest/NAME.sock     else /run/user/UID/lguest, else /tmp/lguest-UID
-//
-// control_server.h answers there, control_client.h asks.  The directory is the user's
-// alone (0700, checked), which is all the protection the sockets need.  A socket that
-// nobody listens on is left from a launcher that was killed; whoever finds it removes
-// it.  The directory's lock (flock) keeps two that do so at a time apart.
+// control_server.h answers there, control_client.h asks.  A socket that nobody listens
+// on is left from a launcher that was killed; whoever finds it removes it.  The
+// directory's lock (flock) keeps two that do so at a time apart.
 #pragma once
 
 #include "file.h"
@@ -21,9 +19,6 @@ namespace lguest {
 bool valid_guest_name(std::string_view name);
 // The name of a guest that was given none.
 std::string default_guest_name();
-
-// Of this user.  Looks at environment and file system, makes nothing.
-std::string control_directory();
 
 // The directory and the sockets in it.  All throw Error.
 class ControlDirectory {

@@ -15,37 +15,49 @@ namespace lguest {
 namespace {
 
 // One step down, never through a link that somebody has left there.
-Descriptor step(int parent, const char *name, const std::string &path)
+Descriptor step(int parent, const std::string &name, const std::string &path, bool create)
 {
-	if (mkdirat(parent, name, 0700) < 0 && errno != EEXIST)
-		fail("cannot make the directory {}: {}", path, std::strerror(errno));
-	Descriptor fd{openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)};
-	if (!fd)
-		fail("cannot open the directory {}: {}", path, std::strerror(errno));
+	if (create && mkdirat(parent, name.c_str(), 0700) < 0 && errno != EEXIST)
+		fail("cannot make the directory {}: {}; set XDG_RUNTIME_DIR to a directory of yours", path, std::strerror(errno));
+	Descriptor fd{openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)};
+	if (!fd) {
+		if (errno == ENOENT && !create)
+			return {};
+		fail("{}: {}; it should be a directory of yours alone", path, std::strerror(errno));
+	}
 	struct stat status;
 	if (fstat(fd.get(), &status) < 0 || status.st_uid != geteuid() || (status.st_mode & 077))
-		fail("the directory {} is open to others; remove it, or chmod 700 if it is yours", path);
+		fail("{}: not a directory of yours alone (owner {}, mode {:o}), so what is there cannot be trusted; remove it, "
+		     "or set XDG_RUNTIME_DIR", path, status.st_uid, status.st_mode & 07777);
 	return fd;
 }
 
 } // namespace
 
+std::string private_directory()
+{
+	if (const char *runtime = std::getenv("XDG_RUNTIME_DIR"); runtime && *runtime == '/')
+		return std::string{runtime} + "/lguest";
+	std::string runtime = fmt::format("/run/user/{}", geteuid());
+	if (struct stat status; stat(runtime.c_str(), &status) == 0 && S_ISDIR(status.st_mode) && status.st_uid == geteuid())
+		return runtime + "/lguest";
+	return fmt::format("/tmp/lguest-{}", geteuid());
+}
+
+Descriptor open_private_directory(const std::string &path, bool create)
+{
+	return step(AT_FDCWD, path, path, create);
+}
+
 PrivateDirectory open_private_directory(std::initializer_list<std::string> parts)
 {
-	const char *runtime = std::getenv("XDG_RUNTIME_DIR");
-	bool has_runtime = runtime && *runtime == '/';
 	PrivateDirectory directory;
-	directory.path = has_runtime ? std::string{runtime} : "/tmp";
-	directory.fd = Descriptor{open(directory.path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
-	if (!directory.fd)
-		fail("cannot open {}: {}; set XDG_RUNTIME_DIR", directory.path, std::strerror(errno));
-	auto descend = [&](const std::string &name) {
-		directory.path += "/" + name;
-		directory.fd = step(directory.fd.get(), name.c_str(), directory.path);
-	};
-	descend(has_runtime ? "lguest" : fmt::format("lguest-{}", geteuid()));
-	for (const std::string &part : parts)
-		descend(part);
+	directory.path = private_directory();
+	directory.fd = open_private_directory(directory.path, true);
+	for (const std::string &part : parts) {
+		directory.path += "/" + part;
+		directory.fd = step(directory.fd.get(), part, directory.path, true);
+	}
 	return directory;
 }
 

@@ -28,6 +28,7 @@
 #include "kernel_image.h"
 #include "module.h"
 #include "net_card.h"
+#include "private_directory.h"
 #include "rng.h"
 #include "sandbox.h"
 #include "share.h"
@@ -194,7 +195,7 @@ Machine::Machine(const RunOptions &options)
 void Machine::open_control_socket()
 {
 	try {
-		control_socket_.emplace(control_directory(), name_);
+		control_socket_.emplace(private_directory(), name_);
 	} catch (const Error &error) {
 		if (!options_.name.empty() || options_.detach)
 			throw;
@@ -457,7 +458,7 @@ void Machine::enter_sandbox()
 {
 	SandboxRequest request;
 	if (control_socket_)
-		request.needs.directories.push_back(control_directory());
+		request.needs.directories.push_back(private_directory());
 	for (const ConsoleOptions &console : options_.consoles)
 		if (console.to == ConsoleOptions::To::socket)
 			request.needs.sockets.push_back(console.path);

@@ -10,6 +10,7 @@
 #include "error.h"
 #include "log.h"
 #include "options.h"
+#include "private_directory.h"
 #include "shutdown.h"
 #include "vcpu.h"
 
@@ -74,11 +75,11 @@ protected:
 TEST_F(Directory, FollowsTheEnvironment)
 {
 	setenv("XDG_RUNTIME_DIR", top_.c_str(), 1);
-	EXPECT_EQ(control_directory(), path_);
+	EXPECT_EQ(private_directory(), path_);
 	setenv("XDG_RUNTIME_DIR", "relative", 1);
-	EXPECT_NE(control_directory(), "relative/lguest");
+	EXPECT_NE(private_directory(), "relative/lguest");
 	unsetenv("XDG_RUNTIME_DIR");
-	EXPECT_EQ(control_directory().front(), '/');
+	EXPECT_EQ(private_directory().front(), '/');
 }
 
 TEST_F(Directory, IsMadeForTheUserAlone)
