@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // Settings as key and value, and the JSON configuration.
+#include "complaint.h"
+
 #include "config_file.h"
 #include "options.h"
 
@@ -13,17 +15,8 @@
 namespace lguest::test {
 namespace {
 
-template <typename Work>
-std::string complaint(Work work)
-{
-	try {
-		work();
-		return "no complaint";
-	} catch (const Error &error) {
-		EXPECT_EQ(error.status(), exit_usage);
-		return error.what();
-	}
-}
+template <std::invocable Work>
+std::string usage_complaint(Work work) { return complaint(work, exit_usage); }
 
 KeyedOptions keyed(std::string_view text) { return KeyedOptions::from_text("--disk", text); }
 
@@ -64,21 +57,21 @@ TEST(KeyedOptions, AnEmptyValueIsAValue)
 {
 	KeyedOptions options = keyed("path=");
 	EXPECT_EQ(options.take("path"), "");
-	EXPECT_EQ(complaint([&] { options.take_required("path"); }), "--disk path: must be given");
+	EXPECT_EQ(usage_complaint([&] { options.take_required("path"); }), "--disk path: must be given");
 }
 
 TEST(KeyedOptions, SaysWhatIsWrong)
 {
-	EXPECT_EQ(complaint([] { keyed("a=1,=2"); }), "--disk =2: a key is missing; it is key=value,key=value");
-	EXPECT_EQ(complaint([] { keyed(",a"); }), "--disk : a key is missing; it is key=value,key=value");
-	EXPECT_EQ(complaint([] { keyed("a=1,a=2"); }), "--disk a: given twice");
-	EXPECT_EQ(complaint([] { keyed("").take_required("path"); }), "--disk path: must be given");
-	EXPECT_EQ(complaint([] { keyed("ro=maybe").take_flag("ro"); }), "--disk ro: 'maybe' is neither on nor off");
+	EXPECT_EQ(usage_complaint([] { keyed("a=1,=2"); }), "--disk =2: a key is missing; it is key=value,key=value");
+	EXPECT_EQ(usage_complaint([] { keyed(",a"); }), "--disk : a key is missing; it is key=value,key=value");
+	EXPECT_EQ(usage_complaint([] { keyed("a=1,a=2"); }), "--disk a: given twice");
+	EXPECT_EQ(usage_complaint([] { keyed("").take_required("path"); }), "--disk path: must be given");
+	EXPECT_EQ(usage_complaint([] { keyed("ro=maybe").take_flag("ro"); }), "--disk ro: 'maybe' is neither on nor off");
 	for (const char *text : {"n=0", "n=8", "n=", "n=x", "n=7x", "n=-1", "n=99999999999999999999"})
-		EXPECT_NE(complaint([&] { keyed(text).take_number("n", 1, 1, 7); }).find("is not a number from 1 to 7"), std::string::npos)
+		EXPECT_NE(usage_complaint([&] { keyed(text).take_number("n", 1, 1, 7); }).find("is not a number from 1 to 7"), std::string::npos)
 			<< text;
-	EXPECT_NE(complaint([] { keyed("size=1Q").take_size("size", 0); }).find("--disk size: '1Q' is not a size"), std::string::npos);
-	EXPECT_EQ(complaint([] { keyed("m=x").take_word("m", "a", {"a", "b"}); }), "--disk m: 'x' is not one of a, b");
+	EXPECT_NE(usage_complaint([] { keyed("size=1Q").take_size("size", 0); }).find("--disk size: '1Q' is not a size"), std::string::npos);
+	EXPECT_EQ(usage_complaint([] { keyed("m=x").take_word("m", "a", {"a", "b"}); }), "--disk m: 'x' is not one of a, b");
 }
 
 TEST(KeyedOptions, NamesWhatThereIsWhenAKeyIsUnknown)
@@ -86,7 +79,7 @@ TEST(KeyedOptions, NamesWhatThereIsWhenAKeyIsUnknown)
 	KeyedOptions options = keyed("path=a,cahce=on");
 	options.take("path");
 	options.take("cache");
-	EXPECT_EQ(complaint([&] { options.finish(); }), "--disk cahce: not known; there are path, cache");
+	EXPECT_EQ(usage_complaint([&] { options.finish(); }), "--disk cahce: not known; there are path, cache");
 }
 
 // --- JSON ------------------------------------------------------------------------
@@ -112,23 +105,23 @@ TEST(ConfigFile, HasTheWordsOfTheCommandLine)
 
 TEST(ConfigFile, ComplaintsPointAtTheKey)
 {
-	EXPECT_EQ(complaint([] { config(R"({"disk": [{"path": "a"}, {"ro": "maybe"}]})").devices.at(1).options.take_flag("ro"); }),
+	EXPECT_EQ(usage_complaint([] { config(R"({"disk": [{"path": "a"}, {"ro": "maybe"}]})").devices.at(1).options.take_flag("ro"); }),
 		  "vm.json: disk[1].ro: 'maybe' is neither on nor off");
-	EXPECT_EQ(complaint([] { config(R"({"disk": [{"path": {}}]})"); }),
+	EXPECT_EQ(usage_complaint([] { config(R"({"disk": [{"path": {}}]})"); }),
 		  "vm.json: disk[0].path: must be a string, a number, true or false");
-	EXPECT_EQ(complaint([] { config(R"({"disk": [7]})"); }), "vm.json: disk[0]: must be an object");
-	EXPECT_EQ(complaint([] { config(R"({"disk": {"path": "a"}})").devices.at(0).options.take_required("serial"); }),
+	EXPECT_EQ(usage_complaint([] { config(R"({"disk": [7]})"); }), "vm.json: disk[0]: must be an object");
+	EXPECT_EQ(usage_complaint([] { config(R"({"disk": {"path": "a"}})").devices.at(0).options.take_required("serial"); }),
 		  "vm.json: disk serial: must be given");
-	EXPECT_EQ(complaint([] { config(R"({"memory": []})"); }), "vm.json: memory: must be a string, a number, true or false");
-	EXPECT_EQ(complaint([] { config(R"({"command": "ls"})"); }), "vm.json: command: must be an array of strings");
+	EXPECT_EQ(usage_complaint([] { config(R"({"memory": []})"); }), "vm.json: memory: must be a string, a number, true or false");
+	EXPECT_EQ(usage_complaint([] { config(R"({"command": "ls"})"); }), "vm.json: command: must be an array of strings");
 }
 
 TEST(ConfigFile, IsOneJsonObject)
 {
-	EXPECT_EQ(complaint([] { config("[]"); }), "vm.json: must be one JSON object");
+	EXPECT_EQ(usage_complaint([] { config("[]"); }), "vm.json: must be one JSON object");
 	for (const char *text : {"", "{", "{\"memory\": }", "{} {}", "nonsense"})
-		EXPECT_NE(complaint([&] { config(text); }).find("vm.json: line 1: not JSON"), std::string::npos) << text;
-	EXPECT_NE(complaint([&] { config("{\n\"memory\": \"1G\",\n oops }"); }).find("vm.json: line 3"), std::string::npos);
+		EXPECT_NE(usage_complaint([&] { config(text); }).find("vm.json: line 1: not JSON"), std::string::npos) << text;
+	EXPECT_NE(usage_complaint([&] { config("{\n\"memory\": \"1G\",\n oops }"); }).find("vm.json: line 3"), std::string::npos);
 }
 
 // --- both ------------------------------------------------------------------------
@@ -168,11 +161,11 @@ TEST_F(RunConfig, TheCommandLineReplacesIt)
 
 TEST_F(RunConfig, ComplaintsNameTheFile)
 {
-	EXPECT_EQ(complaint([&] { run(R"({"memroy": "1G"})"); }).substr(0, file_.size() + 20), file_ + ": memroy: not known;");
-	EXPECT_EQ(complaint([&] { run(R"({"memory": "16M"})"); }), file_ + ": memory: 16M: too little, a guest needs at least 32M");
-	EXPECT_EQ(complaint([&] { run(R"({"rng": {"rate": "fast"}})"); }),
+	EXPECT_EQ(usage_complaint([&] { run(R"({"memroy": "1G"})"); }).substr(0, file_.size() + 20), file_ + ": memroy: not known;");
+	EXPECT_EQ(usage_complaint([&] { run(R"({"memory": "16M"})"); }), file_ + ": memory: 16M: too little, a guest needs at least 32M");
+	EXPECT_EQ(usage_complaint([&] { run(R"({"rng": {"rate": "fast"}})"); }),
 		  file_ + ": rng.rate: 'fast' is not a size: give a number and K, M, G or T, as in 256M");
-	EXPECT_EQ(complaint([&] { run("{}", {"--rng", "speed=1"}); }), "--rng speed: not known; there are rate");
+	EXPECT_EQ(usage_complaint([&] { run("{}", {"--rng", "speed=1"}); }), "--rng speed: not known; there are rate");
 }
 
 // --- what devices make of it -----------------------------------------------------
@@ -198,8 +191,8 @@ TEST(BalloonOptions, AreRead)
 	EXPECT_FALSE(all.balloon->deflate_on_oom);
 	EXPECT_TRUE(all.balloon->free_page_reporting);
 	EXPECT_EQ(all.balloon->stats, 5u);
-	EXPECT_EQ(complaint([] { options({"--balloon", "size=1G"}); }), "--balloon size: 1G: the guest has only 256M");
-	EXPECT_EQ(complaint([] { options({"--balloon", "stats=0"}); }), "--balloon stats: '0' is not a number from 1 to 86400");
+	EXPECT_EQ(usage_complaint([] { options({"--balloon", "size=1G"}); }), "--balloon size: 1G: the guest has only 256M");
+	EXPECT_EQ(usage_complaint([] { options({"--balloon", "stats=0"}); }), "--balloon stats: '0' is not a number from 1 to 86400");
 }
 
 TEST(ConsoleOptions, AreRead)
@@ -237,7 +230,7 @@ TEST(ConsoleOptions, SayWhatIsWrong)
 		for (const char *text : texts)
 			words.insert(words.end(), {"--console", text});
 		words.insert(words.end(), more.begin(), more.end());
-		return complaint([&] { options(words); });
+		return usage_complaint([&] { options(words); });
 	};
 	std::string target = "--console: must lead to one of stdio, none, pty, file=PATH, socket=PATH";
 	EXPECT_EQ(wrong({"port=a"}), target);

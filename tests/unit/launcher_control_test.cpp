@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // Managing guests: their names and directory, the words on a control socket, the
 // server in its event loop with clients of all kinds, an orderly shutdown, a paused vCPU.
+#include "complaint.h"
+
 #include "bus.h"
 #include "console_relay.h"
 #include "control_client.h"
@@ -34,17 +36,6 @@ namespace {
 
 using namespace std::chrono_literals;
 namespace json = boost::json;
-
-template <typename Work>
-std::string complaint(Work work)
-{
-	try {
-		work();
-		return "no complaint";
-	} catch (const Error &error) {
-		return error.what();
-	}
-}
 
 // --- names and directory -----------------------------------------------------------
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // Disks in the launcher: options, images and their locks, snapshots against a model, both
 // engines on real files, and all of it together in an event loop.
+#include "complaint.h"
+
 #include "virtio_fake_driver.h"
 
 #include "block.h"
@@ -29,17 +31,6 @@ namespace lguest::test {
 namespace {
 
 using Kind = BlockRequest::Kind;
-
-template <typename Work>
-std::string complaint(Work work)
-{
-	try {
-		work();
-		return "no complaint";
-	} catch (const Error &error) {
-		return error.what();
-	}
-}
 
 // A file with random bytes, gone at the end.
 class TempFile {

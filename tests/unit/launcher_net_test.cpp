@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // Network cards in the launcher: options, the link between guests, the user-mode network.
+#include "complaint.h"
+
 #include "net_link.h"
 #include "net_options.h"
 #include "net_user.h"
@@ -32,13 +34,7 @@ NetOptions net(std::string_view text)
 
 std::string complaint(std::string_view text)
 {
-	try {
-		net(text);
-		return "no complaint";
-	} catch (const Error &error) {
-		EXPECT_EQ(error.status(), exit_usage);
-		return error.what();
-	}
+	return test::complaint([&] { net(text); }, exit_usage);
 }
 
 TEST(NetOptions, KnowEachKind)

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // vhost-user: the messages, the connection to a fake back end that serves a queue in a
 // thread of its own, one that lies, one that dies; the options.
+#include "complaint.h"
+
 #include "virtio_fake_driver.h"
 
 #include "error.h"
@@ -59,17 +61,6 @@ Bytes answer(Request request, std::uint64_t number) { return answer(request, byt
 void put(int socket, const Bytes &bytes)
 {
 	EXPECT_EQ(send(socket, bytes.data(), bytes.size(), MSG_NOSIGNAL), static_cast<ssize_t>(bytes.size()));
-}
-
-template <typename Work>
-std::string complaint(Work work)
-{
-	try {
-		work();
-		return "no complaint";
-	} catch (const std::runtime_error &error) {
-		return error.what();
-	}
 }
 
 // --- messages --------------------------------------------------------------------
