@@ -2,7 +2,7 @@
 // A driver that obeys no rule, against the balloon and the entropy device, one behind
 // each slot of the bus.  What the balloon releases must be whole pages of the memory,
 // and each of them once in a chain; the entropy device keeps to its allowance.
-#include "virtio_fake_driver.h"
+#include "fuzz_driver.h"
 
 #include "balloon.h"
 #include "bus.h"
@@ -11,18 +11,11 @@
 #include <fuzzer/FuzzedDataProvider.h>
 
 #include <cstdint>
-#include <cstdlib>
 
 namespace {
 
 using namespace lguest;
 using namespace lguest::test;
-
-void require(bool condition)
-{
-	if (!condition)
-		std::abort();
-}
 
 struct Host final : BalloonHost, EntropyHost {
 	explicit Host(const GuestMemory &memory) : memory{memory} {}
@@ -113,16 +106,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size
 			});
 			break;
 		case restart:
-			driver.negotiate(number(std::uint32_t{}));
-			for (unsigned index = 0; index < registers.queue_count(); index++)
-				driver.announce(index, driver.queue(index));
-			driver.driver_ok();
+			restart_device(driver, registers, number(std::uint32_t{}));
 			break;
 		}
-		for (unsigned count = 0; count < 4 && !its_guest.doorbells.empty(); count++) {
-			registers.process(its_guest.doorbells.front());
-			its_guest.doorbells.pop_front();
-		}
+		serve_doorbells(its_guest, registers);
 		require(host.given <= allowed);
 	}
 	return 0;

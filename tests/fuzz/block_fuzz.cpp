@@ -3,13 +3,12 @@
 // with any header, cut anywhere; raw descriptors; writes to the rings; completions in any
 // order; resets.  What reaches the back end must be inside the disk and inside memory, and
 // nothing may be touched after a reset.
+#include "fuzz_driver.h"
 #include "fuzz_input.h"
-#include "virtio_fake_driver.h"
 
 #include "block.h"
 
 #include <cstdint>
-#include <cstdlib>
 
 namespace {
 
@@ -17,12 +16,6 @@ using namespace lguest;
 using namespace lguest::test;
 
 constexpr std::uint64_t disk_size = 1 << 20;
-
-void require(bool condition)
-{
-	if (!condition)
-		std::abort();
-}
 
 struct Backend final : BlockBackend {
 	explicit Backend(const GuestMemory &memory, std::uint32_t block_size) : memory{memory}, block_size{block_size} {}
@@ -131,17 +124,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size
 			registers.write(VIRTIO_MMIO_CONFIG + input.take<std::uint8_t>(), 1, input.take<std::uint8_t>());
 			break;
 		case restart:
-			driver.negotiate(input.take<std::uint32_t>());
+			driver.set(VIRTIO_MMIO_STATUS, 0);
 			require(backend.started.empty() && block.in_flight() == 0);
-			for (unsigned index = 0; index < registers.queue_count(); index++)
-				driver.announce(index, driver.queue(index));
-			driver.driver_ok();
+			restart_device(driver, registers, input.take<std::uint32_t>());
 			break;
 		}
-		for (unsigned count = 0; count < 4 && !guest.doorbells.empty(); count++) {
-			registers.process(guest.doorbells.front());
-			guest.doorbells.pop_front();
-		}
+		serve_doorbells(guest, registers);
 		registers.process(0);
 		require(backend.started.size() == block.in_flight());
 		require(block.in_flight() <= 2u * Block::queue_size);

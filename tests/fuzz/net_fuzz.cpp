@@ -1,24 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // A driver that obeys no rule, against the network device, and a wire that brings any
 // frame.  Nothing may crash, hang, or hand on a header that makes no sense.
+#include "fuzz_driver.h"
 #include "fuzz_input.h"
-#include "virtio_fake_driver.h"
 
 #include "net.h"
 
 #include <cstdint>
-#include <cstdlib>
 
 namespace {
 
 using namespace lguest;
 using namespace lguest::test;
-
-void expect(bool condition)
-{
-	if (!condition)
-		std::abort();
-}
 
 struct Wire final : NetBackend {
 	std::uint64_t features() const override
@@ -28,7 +21,7 @@ struct Wire final : NetBackend {
 	bool send(std::span<const iovec> frame) override
 	{
 		NetHeader header;
-		expect(frame.front().iov_len == sizeof header);
+		require(frame.front().iov_len == sizeof header);
 		std::memcpy(&header, frame.front().iov_base, sizeof header);
 		std::size_t size = 0;
 		for (const iovec &part : frame.subspan(1)) {
@@ -36,11 +29,11 @@ struct Wire final : NetBackend {
 			for (std::size_t at = 0; at < part.iov_len; at += 4096)
 				seen ^= static_cast<const std::byte *>(part.iov_base)[at];
 		}
-		expect(size >= ethernet_header && size <= max_frame - sizeof header);
+		require(size >= ethernet_header && size <= max_frame - sizeof header);
 		if (header.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM)
-			expect(header.csum_start + header.csum_offset + 2u <= size);
+			require(header.csum_start + header.csum_offset + 2u <= size);
 		if (header.gso_type != VIRTIO_NET_HDR_GSO_NONE)
-			expect(header.gso_size && header.hdr_len <= size);
+			require(header.gso_size && header.hdr_len <= size);
 		if (room == 0)
 			return false;
 		room--;
@@ -59,7 +52,7 @@ struct Wire final : NetBackend {
 				std::memset(part.iov_base, 0x5a, here);
 			left -= here;
 		}
-		expect(left == 0);	// there is always room for the largest
+		require(left == 0);	// there is always room for the largest
 		return size;
 	}
 	void receive_wanted() override {}
@@ -114,16 +107,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size
 			registers.with_device([&](Transport &transport) { net.set_link(transport, input.take<std::uint8_t>() & 1); });
 			break;
 		case restart:
-			driver.negotiate(input.take<std::uint32_t>());
-			for (unsigned index = 0; index < registers.queue_count(); index++)
-				driver.announce(index, driver.queue(index));
-			driver.driver_ok();
+			restart_device(driver, registers, input.take<std::uint32_t>());
 			break;
 		}
-		for (unsigned count = 0; count < 4 && !guest.doorbells.empty(); count++) {
-			registers.process(guest.doorbells.front());
-			guest.doorbells.pop_front();
-		}
+		serve_doorbells(guest, registers);
 	}
 	return 0;
 }

@@ -2,14 +2,13 @@
 // A driver that obeys no rule, against the register file, the queues and the console.
 // The input is a program: register accesses, writes to the rings, doorbells, events
 // of the host's side.  Nothing may crash, hang, or put more than its share into the host.
+#include "fuzz_driver.h"
 #include "fuzz_input.h"
-#include "virtio_fake_driver.h"
 
 #include "bus.h"
 #include "console.h"
 
 #include <cstdint>
-#include <cstdlib>
 
 namespace {
 
@@ -96,16 +95,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size
 			});
 			break;
 		case restart:
-			driver.negotiate(input.take<std::uint32_t>());
-			for (unsigned index = 0; index < registers.queue_count(); index++)
-				driver.announce(index, driver.queue(index));
-			driver.driver_ok();
+			restart_device(driver, registers, input.take<std::uint32_t>());
 			break;
 		}
-		for (unsigned count = 0; count < 4 && !guest.doorbells.empty(); count++) {
-			registers.process(guest.doorbells.front());
-			guest.doorbells.pop_front();
-		}
+		serve_doorbells(guest, registers);
 	}
 	return 0;
 }
