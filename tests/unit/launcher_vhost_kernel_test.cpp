@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // Queues that the host's kernel serves: what it is told, with a fake in its place; the
 // device for sockets on top of that; options.
+#include "complaint.h"
 #include "virtio_fake_driver.h"
 
 #include "error.h"
@@ -77,17 +78,6 @@ private:
 
 	FakeKernel &kernel_;
 };
-
-template <typename Work>
-std::string complaint(Work work)
-{
-	try {
-		work();
-		return "no complaint";
-	} catch (const std::runtime_error &error) {
-		return error.what();
-	}
-}
 
 // --- frames ------------------------------------------------------------------------
 
