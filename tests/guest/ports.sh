@@ -6,7 +6,7 @@
 # test: limit = 600
 . "$(dirname "$0")/lib.sh"
 far="$root/tests/guest/ports.py"
-bytes=${BYTES-20000000}
+bytes=${BYTES-100000000}
 
 # In the guest, reading a port finds its end as long as nobody is at the other side.
 begin() {
