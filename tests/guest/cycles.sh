@@ -8,7 +8,7 @@
 . "$(dirname "$0")/lib.sh"
 export XDG_RUNTIME_DIR=$work/run TMPDIR=$work/tmp
 
-tiny=$root/build/tests/guest
+tiny=$root/build/tests/guest/tiny
 count=${COUNT-200}
 mkdir -m 700 "$work/run" "$work/tmp"
 truncate -s 8M "$work/disk.img" "$work/other.img" "$work/snapshot.img"
@@ -19,7 +19,7 @@ devices=(--disk "path=$work/disk.img,queues=2" --disk "path=$work/other.img,aio=
 
 # tiny_guest KERNEL: in the background; $pid
 tiny_guest() {
-	env --default-signal=INT lguest run -n tiny -m 64M --kernel "$tiny/tiny-$1" --initrd "$work/initrd" "${devices[@]}" \
+	env --default-signal=INT lguest run -n tiny -m 64M --kernel "$tiny/$1" --initrd "$work/initrd" "${devices[@]}" \
 		>/dev/null 2>"$work/tiny.log" </dev/null &
 	pid=$!
 }
