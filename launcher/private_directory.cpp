@@ -17,9 +17,14 @@ namespace {
 // One step down, never through a link that somebody has left there.
 Descriptor step(int parent, const std::string &name, const std::string &path, bool create)
 {
-	if (create && mkdirat(parent, name.c_str(), 0700) < 0 && errno != EEXIST)
-		fail("cannot make the directory {}: {}; set XDG_RUNTIME_DIR to a directory of yours", path, std::strerror(errno));
-	Descriptor fd{openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)};
+	auto open_it = [&] { return Descriptor{openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)}; };
+	Descriptor fd = open_it();
+	// Only then: after a reboot we are in the sandbox, and it is there.
+	if (!fd && errno == ENOENT && create) {
+		if (mkdirat(parent, name.c_str(), 0700) < 0 && errno != EEXIST)
+			fail("cannot make the directory {}: {}; set XDG_RUNTIME_DIR to a directory of yours", path, std::strerror(errno));
+		fd = open_it();
+	}
 	if (!fd) {
 		if (errno == ENOENT && !create)
 			return {};

@@ -166,7 +166,7 @@ constexpr int questions[] = {SCMP_SYS(getpid), SCMP_SYS(getppid), SCMP_SYS(getpg
 			     SCMP_SYS(readlink), SCMP_SYS(readlinkat), SCMP_SYS(getdents64)};
 constexpr int removal[] = {SCMP_SYS(unlink), SCMP_SYS(unlinkat)};
 constexpr int starting_again[] = {SCMP_SYS(execve), SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(mmap), SCMP_SYS(mprotect),
-				  SCMP_SYS(arch_prctl), SCMP_SYS(memfd_create), SCMP_SYS(mkdir), SCMP_SYS(io_uring_setup),
+				  SCMP_SYS(arch_prctl), SCMP_SYS(memfd_create), SCMP_SYS(mkdirat), SCMP_SYS(io_uring_setup),
 				  SCMP_SYS(prctl), SCMP_SYS(getpgid), SCMP_SYS(inotify_init1), SCMP_SYS(inotify_add_watch)};
 
 // Terminals and taps; TIOCSTI, which types into the user's shell, is not among them.
