@@ -3,6 +3,7 @@
 #include "sandbox.h"
 
 #include "error.h"
+#include "private_directory.h"
 
 #include <gtest/gtest.h>
 
@@ -197,6 +198,24 @@ TEST(Sandbox, NewsOfInterfacesIsForThoseWhoNeedIt)
 	EXPECT_EQ(inside(request, [] {
 		return works("AF_NETLINK", socket(AF_NETLINK, SOCK_RAW, 0)) + denied("socket(AF_INET)", socket(AF_INET, SOCK_STREAM, 0));
 	}), good);
+}
+
+// Where the sockets are: they are set up once more, without a place to make directories in.
+TEST(Sandbox, ARebootFindsThePrivateDirectory)
+{
+	char runtime[] = "/tmp/lguest-test.XXXXXX";
+	ASSERT_NE(mkdtemp(runtime), nullptr);
+	setenv("XDG_RUNTIME_DIR", runtime, 1);
+	open_private_directory({"link", "lab"});
+	SandboxRequest request;
+	request.reboot = true;
+	request.needs.directories.push_back(private_directory());
+	EXPECT_EQ(inside(request, [] {
+		return works("directory", open_private_directory({"link", "lab"}).fd.get()) +
+		       works("itself", open_private_directory(private_directory(), true).get());
+	}), good);
+	unsetenv("XDG_RUNTIME_DIR");
+	std::filesystem::remove_all(runtime);
 }
 
 class SandboxFiles : public testing::Test {
