@@ -24,7 +24,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto patience = 100ms;
+constexpr auto patience = 1s;	// a host that is short of CPU time makes guests wait, too
 constexpr auto lock_limit = 5s;
 constexpr std::size_t max_peers = 64;
 constexpr std::size_t address_slots = 256;
