@@ -2,7 +2,7 @@
 // A device served by another process, in the running launcher: the connection, the
 // registers, and an eye on whether that process is still there.
 //
-// share.cpp attaches file systems, vhost_user_devices.cpp everything else.  Threads: the
+// share.cpp attaches file systems, vhost_user_kinds.cpp everything else.  Threads: the
 // event loop's; the connection has a lock of its own.
 #pragma once
 
