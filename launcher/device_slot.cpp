@@ -8,22 +8,12 @@
 #include <sys/eventfd.h>
 
 #include <bit>
-#include <cerrno>
-#include <cstring>
 
 namespace lguest {
 namespace {
 
 constexpr unsigned interrupt_vcpu = 0;	// the guest's bus driver does not spread them yet
 constexpr std::uint64_t all_logged = 8;		// breaks of a device
-
-int new_eventfd()
-{
-	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (fd < 0)
-		fail("cannot get an eventfd: {}; raise the limit of open files (ulimit -n)", std::strerror(errno));
-	return fd;
-}
 
 } // namespace
 
@@ -38,7 +28,7 @@ DeviceSlot::DeviceSlot(boost::asio::io_context &loop, const GuestMemory &memory,
 	if (vm_)
 		interrupt_bound_ = vm_->bind_interrupt(interrupt_.get(), interrupt_vcpu, LG_VECTOR_BUS + slot_);
 	for (unsigned queue = 0; queue < registers_.queue_count(); queue++) {
-		doorbells_.emplace_back(new_eventfd());
+		doorbells_.push_back(new_eventfd());
 		if (vm_)
 			vm_->bind_doorbell(doorbells_.back().get(), slot_, queue);
 	}

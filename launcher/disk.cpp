@@ -29,14 +29,6 @@ namespace {
 constexpr unsigned worker_threads = 4;		// without io_uring
 constexpr auto log_period = std::chrono::seconds{1};
 
-int new_eventfd()
-{
-	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (fd < 0)
-		fail("cannot get an eventfd: {}; raise the limit of open files (ulimit -n)", std::strerror(errno));
-	return fd;
-}
-
 std::unique_ptr<DiskEngine> make_engine(const DiskOptions &options, DiskImage &image, int event, const std::string &name)
 {
 	if (options.aio != DiskOptions::Aio::threads) {
@@ -69,7 +61,7 @@ const char *name_of(BlockRequest::Kind kind)
 class Disk final : public Attachment, private BlockBackend {
 public:
 	Disk(const MachineParts &machine, const DiskOptions &options, std::string name)
-		: name_{std::move(name)}, image_{options, name_}, event_{machine.loop, new_eventfd()},
+		: name_{std::move(name)}, image_{options, name_}, event_{machine.loop, new_eventfd().release()},
 		  engine_{make_engine(options, image_, event_.native_handle(), name_)},
 		  device_{*this, settings_of(options, image_)},
 		  slot_{machine.loop, machine.memory, device_, machine.bus, machine.vm, name_}

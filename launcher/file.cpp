@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,6 +17,14 @@ Descriptor::~Descriptor()
 {
 	if (fd_ >= 0)
 		close(fd_);
+}
+
+Descriptor new_eventfd()
+{
+	Descriptor event{eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+	if (!event)
+		fail("cannot get an eventfd: {}; raise the limit of open files (ulimit -n)", std::strerror(errno));
+	return event;
 }
 
 Bytes read_file(const std::string &path, const std::string &what)

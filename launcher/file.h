@@ -32,6 +32,9 @@ private:
 
 using Bytes = std::vector<std::byte>;
 
+// An event counter without EFD_SEMAPHORE, which does not block.
+Descriptor new_eventfd();
+
 // The contents of a file.  `what` ("kernel", "initrd") names it in the Error.
 Bytes read_file(const std::string &path, const std::string &what);
 

@@ -45,10 +45,8 @@ std::unique_ptr<VhostPort> open_vhost(const char *path)
 }
 
 VhostKernel::VhostKernel(std::unique_ptr<VhostPort> port, unsigned queue_count)
-	: port_{std::move(port)}, errors_{eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)}, queue_count_{queue_count}
+	: port_{std::move(port)}, errors_{new_eventfd()}, queue_count_{queue_count}
 {
-	if (!errors_)
-		throw BackEndError{fmt::format("cannot get an eventfd: {}", std::strerror(errno))};
 	check("VHOST_GET_FEATURES", port_->call(VHOST_GET_FEATURES, &features_));
 	if (!(features_ & 1ull << VIRTIO_F_VERSION_1))
 		throw BackEndError{"it does not speak virtio 1"};

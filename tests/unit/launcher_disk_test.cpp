@@ -290,7 +290,7 @@ protected:
 	}
 
 	TempFile file{disk_size, GetParam() == EngineKind::in_memory ? "/dev/shm" : testing::TempDir()};
-	Descriptor event{eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+	Descriptor event = new_eventfd();
 	std::optional<DiskImage> image;
 	std::unique_ptr<DiskEngine> engine;
 	std::vector<std::pair<BlockRequest *, int>> results;
