@@ -98,11 +98,11 @@ $(B)/host-vm/agent: tests/host-vm/agent.c | $(B)/deps.stamp
 	@mkdir -p $(@D)
 	$(Q)$(CC) -O2 -Wall -Wextra -Werror -static -o $@ $<
 
-$(B)/host-vm/unprivileged.so: tests/host-vm/unprivileged.c | $(B)/deps.stamp
+$(B)/host-vm/noatime_preload.so: launcher/noatime_preload.c | $(B)/deps.stamp
 	@mkdir -p $(@D)
 	$(Q)$(CC) -O2 -Wall -Wextra -Werror -shared -fPIC -o $@ $<
 
-$(B)/host-kernels/%/initramfs.gz: $(B)/host-kernels/%/release $(B)/host-vm/agent $(B)/host-vm/unprivileged.so tests/host-vm/init tests/host-vm/make-initramfs
+$(B)/host-kernels/%/initramfs.gz: $(B)/host-kernels/%/release $(B)/host-vm/agent $(B)/host-vm/noatime_preload.so tests/host-vm/init tests/host-vm/make-initramfs
 	$(Q)tests/host-vm/make-initramfs $(@D) $(B)/host-vm/agent
 
 # --- the parts --------------------------------------------------------------------------------------------
@@ -216,6 +216,7 @@ PREFIX ?= /usr/local
 .PHONY: install
 install: launcher guest-kernel guest-initramfs  ## install lguest, the guest kernel, and lg.ko for the running kernel
 	install -D -m 755 $(B)/launcher/lguest $(DESTDIR)$(PREFIX)/bin/lguest
+	install -D -m 644 $(B)/lib/lguest/noatime_preload.so $(DESTDIR)$(PREFIX)/lib/lguest/noatime_preload.so
 	install -D -m 644 $(B)/guest-kernel/vmlinux $(DESTDIR)$(PREFIX)/lib/lguest/vmlinux
 	[ ! -e $(B)/guest-kernel/vmlinux.relocs ] || \
 		install -D -m 644 $(B)/guest-kernel/vmlinux.relocs $(DESTDIR)$(PREFIX)/lib/lguest/vmlinux.relocs

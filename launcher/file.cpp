@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
+#include <filesystem>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -25,6 +26,14 @@ Descriptor new_eventfd()
 	if (!event)
 		fail("cannot get an eventfd: {}; raise the limit of open files (ulimit -n)", std::strerror(errno));
 	return event;
+}
+
+std::string installed_file(const std::string &name)
+{
+	std::error_code error;
+	auto program = std::filesystem::read_symlink("/proc/self/exe", error);
+	auto file = program.parent_path().parent_path() / "lib/lguest" / name;
+	return std::filesystem::exists(file, error) ? file.string() : std::string{};
 }
 
 Bytes read_file(const std::string &path, const std::string &what)

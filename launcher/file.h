@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// Files and file descriptors: an owner for a descriptor, and reading a file whole.
+// Files and file descriptors: an owner for a descriptor, finding and reading a file.
 #pragma once
 
 #include <cstddef>
@@ -34,6 +34,10 @@ using Bytes = std::vector<std::byte>;
 
 // An event counter without EFD_SEMAPHORE, which does not block.
 Descriptor new_eventfd();
+
+// A file that is installed with this program, lib/lguest/NAME beside its bin; "" if it
+// is not there.
+std::string installed_file(const std::string &name);
 
 // The contents of a file.  `what` ("kernel", "initrd") names it in the Error.
 Bytes read_file(const std::string &path, const std::string &what);

@@ -13,14 +13,10 @@
 namespace lguest {
 namespace {
 
-std::string installed(const char *variable, const char *name)
+std::string default_file(const char *variable, const char *name)
 {
-	if (const char *given = std::getenv(variable); given && *given)
-		return given;
-	std::error_code error;
-	auto program = std::filesystem::read_symlink("/proc/self/exe", error);
-	auto file = program.parent_path().parent_path() / "lib/lguest" / name;
-	return std::filesystem::exists(file, error) ? file.string() : std::string{};
+	const char *given = std::getenv(variable);
+	return given && *given ? given : installed_file(name);
 }
 
 std::string command_line_for(const RunOptions &options)
@@ -33,16 +29,15 @@ std::string command_line_for(const RunOptions &options)
 
 } // namespace
 
-std::string default_kernel() { return installed("LGUEST_KERNEL", "vmlinux"); }
-std::string default_initrd() { return installed("LGUEST_INITRD", "initramfs.cpio"); }
+std::string default_kernel() { return default_file("LGUEST_KERNEL", "vmlinux"); }
+std::string default_initrd() { return default_file("LGUEST_INITRD", "initramfs.cpio"); }
 
 bool has_host_root(const RunOptions &options)
 {
 	if (options.root != RootMode::automatic)
 		return options.root == RootMode::host;
 	bool has_own = !options.initrd.empty() || options.append.find("root=") != std::string::npos;
-	// overlayfs opens files with O_NOATIME, which only root may for files of others.
-	return !options.command.empty() && !has_own && geteuid() == 0 && !Virtiofsd::find().empty();
+	return !options.command.empty() && !has_own && !Virtiofsd::find().empty();
 }
 
 ShareOptions host_root_share()
@@ -98,7 +93,8 @@ GuestFiles load_files(const RunOptions &options)
 		append_command(files.initrd, options.command, !command_has_ports(options));
 	if (has_host_root(options)) {
 		std::error_code unknown;
-		append_host_root(files.initrd, std::filesystem::current_path(unknown).string());
+		const char *home = std::getenv("HOME");
+		append_host_root(files.initrd, std::filesystem::current_path(unknown).string(), home ? home : "/");
 	}
 	if (!files.initrd.empty())
 		append_port_names(files.initrd, options.consoles);

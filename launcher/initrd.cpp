@@ -88,12 +88,13 @@ void append_command(Bytes &initrd, std::span<const std::string> command, bool te
 	append_file(initrd, "TRAILER!!!", 0, "");
 }
 
-void append_host_root(Bytes &initrd, const std::string &folder)
+void append_host_root(Bytes &initrd, const std::string &folder, const std::string &home)
 {
 	pad(initrd);
 	append_file(initrd, "lguest", directory, "");
 	append_file(initrd, "lguest/root", plain_file, host_root_tag);
 	append_file(initrd, "lguest/cwd", plain_file, folder);
+	append_file(initrd, "lguest/home", plain_file, home);
 	append_file(initrd, "TRAILER!!!", 0, "");
 }
 

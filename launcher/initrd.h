@@ -8,7 +8,8 @@
 // unlike a tty they pass every byte, keep the two outputs apart, and know an end.
 //
 // And a third, if the root file system is to be a view of the host's: /lguest/root, the
-// tag of the share it is made of, and /lguest/cwd, the folder the command starts in.
+// tag of the share it is made of, /lguest/cwd, the folder the command starts in, and
+// /lguest/home, its HOME.
 #pragma once
 
 #include "console_options.h"
@@ -31,7 +32,10 @@ std::string command_script(std::span<const std::string> command, bool terminal);
 // Append an archive with that script to the initrd.
 void append_command(Bytes &initrd, std::span<const std::string> command, bool terminal);
 
-void append_host_root(Bytes &initrd, const std::string &folder);
+// Append one that makes the guest's root a view of the host's: the command starts in
+// the folder `folder`, with HOME=`home`.
+void append_host_root(Bytes &initrd, const std::string &folder, const std::string &home);
+
 // Append one with /lguest/ports, the names of the further ports, if there are any: init
 // makes the links of /dev/virtio-ports before it goes on.
 void append_port_names(Bytes &initrd, std::span<const ConsoleOptions> consoles);

@@ -38,7 +38,7 @@ constexpr Setting settings[] = {
 	 "Where the guest's kernel lives: 'auto' beside the host's mappings, 'none' at Linux's own addresses"},
 	{"root", "--root", "host|initrd",
 	 "Root file system: 'host' is a copy-on-write view of this host's, 'initrd' the initial RAM disk; a command without --initrd "
-	 "has the host's, if its user is root and there is a virtiofsd"},
+	 "has the host's, if there is a virtiofsd"},
 	{"detach", "-d,--detach", "", "Run in the background; lguest console NAME shows the guest's console"},
 	{"grace", "--grace", "SECONDS", "Time for an orderly shutdown after SIGTERM, SIGHUP or lguest stop; 0: none (10)"},
 	{"sandbox", "--sandbox", "on|off", "Give up what the launcher does not need any more once the guest is set up (on)"},

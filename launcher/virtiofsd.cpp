@@ -76,12 +76,16 @@ public:
 			  "-o", fmt::format("source={}", escaped(settings.directory)),
 			  "-o", fmt::format("cache={}", settings.cache),
 			  "-o", "sandbox=chroot", "-o", "log_level=err"};
-		// It cannot raise the limit by itself then.
-		if (geteuid() != 0)
+		for (char **variable = environ; *variable; variable++)
+			variables_.emplace_back(*variable);
+		if (geteuid() != 0) {
+			// It cannot raise the limit by itself then.
 			words_.push_back("--rlimit-nofile=0");
-		for (std::string &word : words_)
-			arguments_.push_back(word.data());
-		arguments_.push_back(nullptr);
+			std::erase_if(variables_, [](const std::string &variable) { return variable.starts_with("LD_PRELOAD="); });
+			variables_.push_back("LD_PRELOAD=" + installed_file("noatime_preload.so"));
+		}
+		arguments_ = pointers_to(words_);
+		environment_ = pointers_to(variables_);
 	}
 
 	[[noreturn]] void run()
@@ -95,11 +99,20 @@ public:
 		if (settings_.read_only)
 			make_read_only();
 		raise_file_limit();
-		execv(program_.c_str(), arguments_.data());
+		execve(program_.c_str(), arguments_.data(), environment_.data());
 		give_up("cannot be started");
 	}
 
 private:
+	static std::vector<char *> pointers_to(std::vector<std::string> &words)
+	{
+		std::vector<char *> pointers;
+		for (std::string &word : words)
+			pointers.push_back(word.data());
+		pointers.push_back(nullptr);
+		return pointers;
+	}
+
 	// A comma ends a value in its options.
 	static std::string escaped(const std::string &path)
 	{
@@ -187,8 +200,8 @@ private:
 	const Virtiofsd::Settings &settings_;
 	int socket_, complaints_, mapped_;
 	std::string program_;
-	std::vector<std::string> words_;
-	std::vector<char *> arguments_;
+	std::vector<std::string> words_, variables_;
+	std::vector<char *> arguments_, environment_;
 };
 
 } // namespace

@@ -76,6 +76,20 @@ ends() {
 	return 1
 }
 
+# ordinary_user: puts into the array `as_nobody` what runs a command as a user who has nothing but leave to start guests.
+ordinary_user() {
+	local folder=$root
+	while [ "$folder" != / ]; do
+		chmod o+x "$folder" 2>/dev/null
+		folder=$(dirname "$folder")
+	done
+	chmod 666 /dev/lguest
+	mkdir "$work/nobody"
+	chown nobody "$work/nobody"
+	chmod o+rx "$work"		# what cannot be read, cannot be copied in a view
+	as_nobody=(setpriv --reuid=nobody --regid=nogroup --clear-groups env "XDG_RUNTIME_DIR=$work/nobody" "HOME=$work/nobody")
+}
+
 # handed_over GUEST DEVICE: its first two queues work, and not through the launcher, which has counted no requests.
 handed_over() {
 	lguest stat "$1" --json | python3 -c 'if True:

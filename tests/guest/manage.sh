@@ -139,15 +139,7 @@ is_killed() {
 	lguest kill three && is_gone three && ! kill -0 "$pid" 2>/dev/null
 }
 unprivileged() {
-	local folder=$root
-	while [ "$folder" != / ]; do
-		chmod o+x "$folder" 2>/dev/null
-		folder=$(dirname "$folder")
-	done
-	chmod 666 /dev/lguest
-	mkdir "$work/nobody"
-	chown nobody "$work/nobody"
-	as_nobody=(setpriv --reuid=nobody --regid=nogroup --clear-groups env "XDG_RUNTIME_DIR=$work/nobody")
+	ordinary_user
 	prepare -n four -m 128M -- "$polite"
 	"${as_nobody[@]}" "${launch[@]}" >"$work/four.out" 2>"$work/four.log" </dev/null &
 	pid=$!

@@ -55,6 +55,24 @@ runs_programs_of_the_host() {
 		git -C "$work/shared/clone" status --porcelain | cmp - /dev/null && cmp "$work/origin/numbers" "$work/shared/clone/numbers"
 }
 
+# What it can read and what not is as on the host; its own files are root's.
+runs_for_an_ordinary_user() {
+	local status=0
+	ordinary_user
+	(umask 077 && echo 'for root' >"$work/secret")
+	before=$(md5sum /etc/hostname)
+	cat >"$work/command" <<-'END'
+		[ "$HOME" = "$PWD" ] && [ "$(stat -c %U .)" = root ] && echo new >file || exit 90
+		cat ../secret 2>/dev/null && exit 91
+		echo spoilt >/etc/hostname && rm /etc/passwd && mkdir /new-folder || exit 92
+		/usr/bin/python3 -c 'import sys, json; print(sum(map(int, sys.stdin))); sys.exit(43)'
+	END
+	chmod o+r "$work/command"
+	(cd "$work/nobody" && seq 1000 | "${as_nobody[@]}" lguest run -- sh "$work/command" >"$work/said" 2>"$guest_log") || status=$?
+	[ $status = 43 ] && grep -qx 500500 "$work/said" || { echo "status $status, said:"; cat "$work/said"; return 1; }
+	[ "$before" = "$(md5sum /etc/hostname)" ] && [ ! -e /new-folder ] && [ ! -e "$work/nobody/file" ]
+}
+
 appears() {
 	local tenths
 	for ((tenths = 300; tenths > 0; tenths--)); do
@@ -110,6 +128,7 @@ survives_its_back_end() {
 
 check 'a share is read and written, a read-only one not'  shares_files
 check 'a command runs on a view of this host'            runs_programs_of_the_host
+check 'an ordinary user has such a view, too'            runs_for_an_ordinary_user
 check 'shares and snapshots outlive a reboot'            reboots
 check 'a qcow2 image by qemu-storage-daemon'              keeps_a_qcow2
 check 'a guest goes on when a back end dies'              survives_its_back_end
