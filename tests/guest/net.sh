@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Network cards: a user-mode network with a forwarded port, a TAP device in a bridge, the same served by the host's kernel, two guests
-# on a link. Files pass by HTTP, in both directions, and arrive unchanged.
+# Network cards: a user-mode network with forwarded ports, a TAP device in a bridge, the same served by the host's kernel, an open one
+# in the hands of an ordinary user, two guests on a link. Files pass by HTTP, in both directions, and arrive unchanged.
 # test: limit = 600
 . "$(dirname "$0")/lib.sh"
 
@@ -37,9 +37,13 @@ stopped() {
 }
 
 user() {
-	start user -n user --net user,forward=tcp:2222-80 -- "udhcpc -q -n -i eth0 >/dev/null; ip -4 addr show eth0; cat /etc/resolv.conf
+	WITH=socat start user -n user --net user,forward=tcp:2222-80+udp:2223-7 -- "socat UDP-LISTEN:7,fork PIPE & udhcpc -q -n -i eth0 >/dev/null; ip -4 addr show eth0; cat /etc/resolv.conf
 		$(fetch_and_serve 10.0.2.2)"
 	says user serving 180 && printed user 'inet 10.0.2.15/24' 'nameserver 10.0.2.3' "^$sum"
+}
+echoes() {
+	exec 5<>/dev/udp/127.0.0.1/2223 && echo datagram >&5 || return
+	[ "$(timeout 30 dd bs=64 count=1 <&5 2>/dev/null)" = datagram ]
 }
 tap() {
 	modprobe -q tun && modprobe -q bridge && ip link add lgbr0 type bridge && ip addr add 10.9.0.1/24 dev lgbr0 && ip link set lgbr0 up || return
@@ -65,6 +69,23 @@ vhost() {
 vhost_unplugged() {
 	ip link del lgtap1 && says vhost 'unplugged: TAP device' 30
 }
+# Root has opened it; the launcher is a user's who could not.
+tap_fd() {
+	ordinary_user
+	ip tuntap add lgtap2 mode tap && ip link set lgtap2 master lgbr0 up || return
+	cat >"$work/with-tap" <<-'END'
+		import fcntl, os, struct, sys
+		TUNSETIFF, TAP, NO_PI, VNET_HDR = 0x400454ca, 0x2, 0x1000, 0x4000
+		device = os.open("/dev/net/tun", os.O_RDWR)
+		fcntl.ioctl(device, TUNSETIFF, struct.pack("16sH22x", sys.argv[1].encode(), TAP | NO_PI | VNET_HDR))
+		os.dup2(device, 9)
+		os.execvp(sys.argv[2], sys.argv[2:])
+	END
+	prepare -m 128M --net tap-fd=9 -- 'ip addr add 10.9.0.4/24 dev eth0; ip link set eth0 up; ping -q -c 3 10.9.0.1
+		wget -q -O - http://10.9.0.1:8080/data | md5sum'
+	python3 "$work/with-tap" lgtap2 "${as_nobody[@]}" "${launch[@]}" </dev/null >"$work/tap-fd.out" 2>"$guest_log" &&
+		cat "$work/tap-fd.out" && grep -q "^$sum" "$work/tap-fd.out"
+}
 link() {
 	start one -n one -m 128M --net link=test -- 'ip addr add 10.8.0.1/24 dev eth0; ip link set eth0 up
 		cd /tmp && dd if=/dev/urandom of=data bs=1M count=8 2>/dev/null && md5sum <data; httpd -p 80 -h /tmp && echo serving; sleep 3600'
@@ -81,6 +102,7 @@ directory_is_clean() {
 
 check 'user: an address by DHCP, a file from the host'   user
 check 'user: the host reaches a forwarded port'          served_by http://127.0.0.1:2222/data
+check 'user: a datagram gets there, and back'            echoes
 check 'user: the guest ends'                             stopped "$pid"
 check 'tap: in a bridge, ping, a file from the host'     tap
 check 'tap: the host fetches it back'                    served_by http://10.9.0.2/data
@@ -95,6 +117,7 @@ if modprobe -q vhost_net && [ -c /dev/vhost-net ]; then
 else
 	echo 'ok vhost # SKIP this host has no vhost_net'
 fi
+check 'tap-fd: an ordinary user brings an open one'      tap_fd
 check 'link: two guests ping, and pass a file'           link
 check 'link: no socket stays behind'                     directory_is_clean
 check 'the module unloads'                               rmmod lg
