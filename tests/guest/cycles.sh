@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # 200 guests (COUNT says how many) with all kinds of devices start and end, in all the ways there are to end: afterwards the host has
-# as many descriptors, processes, sockets, files and as much memory as before. Most are kernels of a few instructions
-# (tiny/kernel.S): what is tried here is the launcher and the module; some are Linux.
+# as many descriptors, processes, threads, sockets, files and as much memory as before. Most are kernels of a few instructions
+# (tiny/kernel.S): what is tried here is the launcher and the module; some are Linux. Those that are interrupted, and Linux, have a
+# share too: each comes with a process.
 # test: limit = 900
 . "$(dirname "$0")/lib.sh"
 export XDG_RUNTIME_DIR=$work/run TMPDIR=$work/tmp
@@ -11,15 +12,24 @@ export XDG_RUNTIME_DIR=$work/run TMPDIR=$work/tmp
 tiny=$root/build/tests/guest/tiny
 count=${COUNT-200}
 mkdir -m 700 "$work/run" "$work/tmp"
+mkdir "$work/shared"
 truncate -s 8M "$work/disk.img" "$work/other.img" "$work/snapshot.img"
 : >"$work/initrd"
 devices=(--disk "path=$work/disk.img,queues=2" --disk "path=$work/other.img,aio=threads" --disk "path=$work/snapshot.img,snapshot"
 	--net user --net link=cycles --rng --balloon size=16M --console "port=socket,socket=$work/run/port"
 	--console port=pty,pty --console "port=file,file=$work/run/file")
+share=(--share "tag=shared,path=$work/shared")
+# What the host's kernel serves.
+if modprobe -q vhost_vsock; then
+	devices+=(--vsock cid=88)
+fi
+if modprobe -q tun && modprobe -q vhost_net; then
+	devices+=(--net tap=lgcycles,vhost=on)
+fi
 
-# tiny_guest KERNEL: in the background; $pid
+# tiny_guest KERNEL [OPTION...]: in the background; $pid
 tiny_guest() {
-	env --default-signal=INT lguest run -n tiny -m 64M --kernel "$tiny/$1" --initrd "$work/initrd" "${devices[@]}" \
+	env --default-signal=INT lguest run -n tiny -m 64M --kernel "$tiny/$1" --initrd "$work/initrd" "${devices[@]}" "${@:2}" \
 		>/dev/null 2>"$work/tiny.log" </dev/null &
 	pid=$!
 }
@@ -47,13 +57,13 @@ cycles() {
 		2) tiny_guest sleep && ended 137 killed ;;
 		4) tiny_guest sleep && ended 143 stopped ;;
 		6) tiny_guest sleep && ended 137 killed_by KILL ;;
-		8) tiny_guest sleep && ended 130 killed_by INT ;;
+		8) tiny_guest sleep "${share[@]}" && ended 130 killed_by INT ;;
 		*) tiny_guest off && ended 7 true ;;
 		esac || { echo "cycle $i"; return 1; }
 	done
 }
 linux() {
-	start linux -n linux -m 128M "${devices[@]}" -- 'ip link set eth1 up; dd if=/dev/zero of=/dev/vda bs=64k count=16 oflag=direct
+	start linux -n linux -m 128M "${devices[@]}" "${share[@]}" -- 'mount -t virtiofs shared /mnt && ls /mnt; ip link set eth1 up; dd if=/dev/zero of=/dev/vda bs=64k count=16 oflag=direct
 		echo x >/dev/virtio-ports/file; head -c 100 /dev/hwrng >/dev/null; echo at work; sleep 1000'
 	says linux '^at work' || return
 	case $1 in
@@ -74,6 +84,8 @@ inventory() {
 	echo "sockets $(wc -l </proc/net/unix)"
 	echo "internet $(cat /proc/net/{tcp,udp,tcp6,udp6} | wc -l)"
 	echo "processes $(grep -l . /proc/[0-9]*/cmdline 2>/dev/null | wc -l)"
+	echo "threads $(grep -l . /proc/[0-9]*/task/*/cmdline 2>/dev/null | wc -l)"
+	echo "vhost $(pgrep -c vhost-)"
 	echo "terminals $(cat /proc/sys/kernel/pty/nr)"
 	echo "inotify $(find /proc/[0-9]*/fd -lname 'anon_inode:*' 2>/dev/null | wc -l)"
 	echo "uses $(cat /sys/module/lg/refcnt)"
