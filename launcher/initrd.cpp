@@ -48,13 +48,13 @@ std::string quoted(std::string_view word)
 }
 
 // Finds the ports by their names: there is no udev to make links.  They come up
-// some time after boot began.
+// some time after boot began.  Without a program: each is one more to load.
 constexpr const char *find_ports = R"sh(port() {
 	tries=0
 	while [ $tries -lt 100 ]; do
 		for p in /sys/class/virtio-ports/*; do
-			[ "$(cat $p/name 2>/dev/null)" = $1 ] && echo /dev/${p##*/} && return
-		done
+			read -r name <$p/name && [ "$name" = $1 ] && echo /dev/${p##*/} && return
+		done 2>/dev/null
 		tries=$((tries + 1))
 		sleep 0.1
 	done
