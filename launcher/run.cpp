@@ -96,6 +96,16 @@ void log_registers(const lg_regs &r)
 		      r.rax, r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rbp, r.r8, r.r9, r.r10, r.r11, r.r12, r.r13, r.r14, r.r15);
 }
 
+// What nobody asked for by name should say how to do without.
+std::unique_ptr<Attachment> attach_host_root(const MachineParts &machine)
+{
+	try {
+		return attach_share(machine, host_root_share());
+	} catch (const Error &error) {
+		fail("{}; lguest run --root initrd does without", error.what());
+	}
+}
+
 // Members are torn down in reverse order: the threads end before what they use.
 class Machine final : public ControlTarget {
 public:
@@ -215,7 +225,7 @@ void Machine::attach_devices()
 	if (options_.rng)
 		attachments_.push_back(attach_rng(parts, *options_.rng));
 	if (has_host_root(options_))
-		attachments_.push_back(attach_share(parts, host_root_share()));
+		attachments_.push_back(attach_host_root(parts));
 	for (const ShareOptions &share : options_.shares)
 		attachments_.push_back(attach_share(parts, share));
 	for (unsigned index = 0; index < options_.vhost_user.size(); index++)

@@ -9,9 +9,6 @@
 initrd=$("$root/guest-paravirt/initramfs/build" "$root/build/guest-initramfs")
 export LGUEST_KERNEL=$root/build/guest-kernel/vmlinux LGUEST_INITRD=$initrd
 
-# view COMMAND...: in a guest whose root is a view of this host's
-view() { lguest run -- "$@" 2>"$guest_log"; }
-
 shares_files() {
 	mkdir -p "$work/rw" "$work/ro"
 	echo 'from the host' >"$work/rw/host"
@@ -73,6 +70,15 @@ runs_for_an_ordinary_user() {
 	[ "$before" = "$(md5sum /etc/hostname)" ] && [ ! -e /new-folder ] && [ ! -e "$work/nobody/file" ]
 }
 
+says_how_to_do_without() {
+	local limit=/proc/sys/user/max_user_namespaces before status=0
+	before=$(cat $limit) && echo 0 >$limit
+	expect 1 'lguest: cannot share /: *namespace*; lguest run --root initrd does without' \
+		"${as_nobody[@]}" sh -c 'lguest run -- true 2>&1' || status=1
+	echo "$before" >$limit
+	return $status
+}
+
 appears() {
 	local tenths
 	for ((tenths = 300; tenths > 0; tenths--)); do
@@ -129,6 +135,7 @@ survives_its_back_end() {
 check 'a share is read and written, a read-only one not'  shares_files
 check 'a command runs on a view of this host'            runs_programs_of_the_host
 check 'an ordinary user has such a view, too'            runs_for_an_ordinary_user
+check 'where it cannot, one line says how to do without'  says_how_to_do_without
 check 'shares and snapshots outlive a reboot'            reboots
 check 'a qcow2 image by qemu-storage-daemon'              keeps_a_qcow2
 check 'a guest goes on when a back end dies'              survives_its_back_end
