@@ -63,7 +63,8 @@ cycles() {
 	done
 }
 linux() {
-	start linux -n linux -m 128M "${devices[@]}" "${share[@]}" -- 'mount -t virtiofs shared /mnt && ls /mnt; ip link set eth1 up; dd if=/dev/zero of=/dev/vda bs=64k count=16 oflag=direct
+	start linux -n linux -m 128M "${devices[@]}" "${share[@]}" -- 'mount -t virtiofs shared /mnt && ls /mnt
+		ip link set eth1 up; dd if=/dev/zero of=/dev/vda bs=64k count=16 oflag=direct
 		echo x >/dev/virtio-ports/file; head -c 100 /dev/hwrng >/dev/null; echo at work; sleep 1000'
 	says linux '^at work' || return
 	case $1 in

@@ -37,7 +37,8 @@ stopped() {
 }
 
 user() {
-	WITH=socat start user -n user --net user,forward=tcp:2222-80+udp:2223-7 -- "socat UDP-LISTEN:7,fork PIPE & udhcpc -q -n -i eth0 >/dev/null; ip -4 addr show eth0; cat /etc/resolv.conf
+	WITH=socat start user -n user --net user,forward=tcp:2222-80+udp:2223-7 -- "socat UDP-LISTEN:7,fork PIPE &
+		udhcpc -q -n -i eth0 >/dev/null; ip -4 addr show eth0; cat /etc/resolv.conf
 		$(fetch_and_serve 10.0.2.2)"
 	says user serving 180 && printed user 'inet 10.0.2.15/24' 'nameserver 10.0.2.3' "^$sum"
 }
