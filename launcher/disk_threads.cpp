@@ -5,11 +5,11 @@
 //
 // Locking: lock_ guards what the threads see; it is taken last.
 #include "disk_engine.h"
+#include "signals_blocked.h"
 
 #include <sys/eventfd.h>
 
 #include <condition_variable>
-#include <csignal>
 #include <deque>
 #include <mutex>
 #include <thread>
@@ -54,13 +54,9 @@ private:
 
 ThreadEngine::ThreadEngine(DiskImage &image, int event, unsigned threads) : image_{image}, event_{event}
 {
-	// Signals are for the event loop's thread; new threads inherit the mask.
-	sigset_t all, before;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
+	SignalsBlocked blocked;
 	for (unsigned count = 0; count < threads; count++)
 		threads_.emplace_back([this] { work(); });
-	pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 ThreadEngine::~ThreadEngine()

@@ -3,6 +3,7 @@
 #include "vcpu.h"
 
 #include "error.h"
+#include "signals_blocked.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -24,24 +25,6 @@ void install_kick_handler()
 	sigaction(kick_signal(), &action, nullptr);	// no SA_RESTART
 }
 
-// All other signals are the event loop's.  A new thread inherits the mask, so it is
-// set round the creation: no moment is left in which a signal could come here.
-class SignalsBlocked {
-public:
-	SignalsBlocked()
-	{
-		sigset_t all;
-		sigfillset(&all);
-		for (int fault : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, kick_signal()})
-			sigdelset(&all, fault);
-		pthread_sigmask(SIG_SETMASK, &all, &before_);
-	}
-	~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-
-private:
-	sigset_t before_;
-};
-
 // Copies out of the run page, which the module may write only while LG_RUN runs.
 std::string text_of(const lg_run &page)
 {
@@ -62,7 +45,7 @@ Outcome killed(const lg_run &page)
 VcpuThread::VcpuThread(VcpuPort &port, VcpuHooks hooks) : port_{port}, hooks_{std::move(hooks)}
 {
 	install_kick_handler();
-	SignalsBlocked blocked;
+	SignalsBlocked blocked{kick_signal()};	// the others are the event loop's
 	thread_ = std::jthread{[this] {
 		loop();
 		change(State::ended);

@@ -3,6 +3,7 @@
 #include "vhost_kernel.h"
 
 #include "error.h"
+#include "signals_blocked.h"
 
 #include <linux/virtio_config.h>
 #include <sys/eventfd.h>
@@ -50,7 +51,8 @@ VhostKernel::VhostKernel(std::unique_ptr<VhostPort> port, unsigned queue_count)
 	check("VHOST_GET_FEATURES", port_->call(VHOST_GET_FEATURES, &features_));
 	if (!(features_ & 1ull << VIRTIO_F_VERSION_1))
 		throw BackEndError{"it does not speak virtio 1"};
-	check("VHOST_SET_OWNER", port_->call(VHOST_SET_OWNER, nullptr));
+	SignalsBlocked blocked;
+	check("VHOST_SET_OWNER", port_->call(VHOST_SET_OWNER, nullptr));	// makes its thread
 }
 
 void VhostKernel::check(const char *name, int error)

@@ -17,6 +17,7 @@
 #include <boost/asio/io_context.hpp>
 
 #include <cerrno>
+#include <csignal>
 #include <sys/eventfd.h>
 
 #define VIRTIO_RING_NO_LEGACY	// what that has besides does not compile as C++
@@ -42,7 +43,15 @@ struct FakeKernel {
 	std::uint64_t accepted = 0, cid = 0;
 	int errors = -1;			// eventfd
 	int running = 0;
+	bool interruptible_owner = false;	// a signal could come while its thread was made
 };
+
+bool blocked(int signal)
+{
+	sigset_t mask;
+	pthread_sigmask(SIG_SETMASK, nullptr, &mask);
+	return sigismember(&mask, signal);
+}
 
 class FakePort final : public VhostPort {
 public:
@@ -54,6 +63,7 @@ public:
 		if (request == kernel_.refuses)
 			return kernel_.error;
 		switch (request) {
+		case VHOST_SET_OWNER:		kernel_.interruptible_owner = !blocked(SIGINT) || !blocked(SIGTERM); break;
 		case VHOST_GET_FEATURES:	*static_cast<std::uint64_t *>(argument) = kernel_.features; break;
 		case VHOST_SET_FEATURES:	kernel_.accepted = as<std::uint64_t>(argument); break;
 		case VHOST_SET_MEM_TABLE:
@@ -152,6 +162,15 @@ TEST_F(VhostNetKernel, UnfitOnesAreRefused)
 	kernel.features = version_1;
 	kernel.refuses = VHOST_SET_OWNER;
 	EXPECT_EQ(complaint([&] { vhost(); }), "VHOST_SET_OWNER: Invalid argument");
+}
+
+// Linux makes no thread for a process that has a signal to take, and says ENOMEM.
+TEST_F(VhostNetKernel, NoSignalComesWhileItsThreadIsMade)
+{
+	kernel.interruptible_owner = true;
+	vhost();
+	EXPECT_FALSE(kernel.interruptible_owner);
+	EXPECT_FALSE(blocked(SIGINT));
 }
 
 // --- sockets -----------------------------------------------------------------------
