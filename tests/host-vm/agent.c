@@ -108,6 +108,7 @@ static void run_child(char *cwd, char **env, char **argv, int in, int out, int e
 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGPIPE, SIG_DFL);	// which we ignore
 	setsid();
 	if (on_tty)
 		ioctl(in, TIOCSCTTY, 0);
