@@ -85,7 +85,7 @@ void load_image(const GuestMemory &memory, const BootRequest &request)
 {
 	const KernelImage &kernel = request.kernel;
 	for (const Segment &segment : kernel.segments)
-		copy(memory, Gpa{segment.address}, segment.contents);
+		kernel.elf.read(segment.file_offset, must(memory.range(Gpa{segment.address}, segment.file_size)));
 	if (request.placement.text_offset)
 		relocate(must(memory.range(Gpa{kernel.start}, kernel.end - kernel.start)), kernel_map + kernel.start,
 			 parse_relocations(kernel.relocations), request.placement.text_offset);

@@ -27,15 +27,19 @@ constexpr std::uint8_t default_setup_sectors = 4;	// what 0 means
 
 } // namespace
 
-std::optional<BzImage> parse_bzimage(std::span<const std::byte> file, const std::string &name)
+bool is_bzimage(const InputFile &file)
 {
-	if (file.size() < header_start + sizeof(setup_header))
-		return std::nullopt;
+	setup_header header;
+	if (file.size < header_start + sizeof(header))
+		return false;
+	file.read(header_start, std::as_writable_bytes(std::span{&header, 1}));
+	return header.header == header_magic && header.boot_flag == boot_flag;
+}
+
+BzImage parse_bzimage(std::span<const std::byte> file, const std::string &name)
+{
 	setup_header header;
 	std::memcpy(&header, file.data() + header_start, sizeof(header));
-	if (header.header != header_magic || header.boot_flag != boot_flag)
-		return std::nullopt;
-
 	if (header.version < payload_version)
 		fail("kernel {}: boot protocol {}.{:02} is too old, 2.08 is needed", name, header.version >> 8,
 		     header.version & 0xff);

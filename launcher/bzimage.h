@@ -5,7 +5,6 @@
 
 #include "file.h"
 
-#include <optional>
 #include <span>
 #include <string>
 
@@ -16,7 +15,9 @@ struct BzImage {
 	std::span<const std::byte> payload;	// inside the file
 };
 
-// Nothing if the file is no bzImage; throws Error for a broken or too old one.
-std::optional<BzImage> parse_bzimage(std::span<const std::byte> file, const std::string &name);
+bool is_bzimage(const InputFile &file);
+
+// The whole of one; throws Error if it is broken or too old.
+BzImage parse_bzimage(std::span<const std::byte> file, const std::string &name);
 
 } // namespace lguest

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <filesystem>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -36,31 +37,52 @@ std::string installed_file(const std::string &name)
 	return std::filesystem::exists(file, error) ? file.string() : std::string{};
 }
 
-Bytes read_file(const std::string &path, const std::string &what)
+void InputFile::read(std::uint64_t offset, std::span<std::byte> bytes) const
 {
-	Descriptor file{open(path.c_str(), O_RDONLY | O_CLOEXEC)};
-	if (!file)
-		fail("{} {}: {}", what, path, std::strerror(errno));
-	struct stat status;
-	if (fstat(file.get(), &status) < 0)
-		fail("{} {}: {}", what, path, std::strerror(errno));
-	if (!S_ISREG(status.st_mode))
-		fail("{} {}: not a regular file", what, path);
-
-	Bytes bytes(static_cast<std::size_t>(status.st_size));
-	std::size_t done = 0;
-	while (done < bytes.size()) {
-		ssize_t got = read(file.get(), bytes.data() + done, bytes.size() - done);
+	while (!bytes.empty()) {
+		ssize_t got = pread(fd.get(), bytes.data(), bytes.size(), static_cast<off_t>(offset));
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got < 0)
-			fail("{} {}: {}", what, path, std::strerror(errno));
+			fail("{} {}: {}", what, name, std::strerror(errno));
 		if (got == 0)
-			break;	// it shrank meanwhile
-		done += static_cast<std::size_t>(got);
+			fail("{} {}: became shorter while it was read", what, name);
+		bytes = bytes.subspan(static_cast<std::size_t>(got));
+		offset += static_cast<std::uint64_t>(got);
 	}
-	bytes.resize(done);
+}
+
+Bytes InputFile::read_all() const
+{
+	Bytes bytes(size);
+	read(0, bytes);
 	return bytes;
+}
+
+InputFile open_file(const std::string &path, const std::string &what)
+{
+	Descriptor fd{open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+	struct stat status;
+	if (!fd || fstat(fd.get(), &status) < 0)
+		fail("{} {}: {}", what, path, std::strerror(errno));
+	if (!S_ISREG(status.st_mode))
+		fail("{} {}: not a regular file", what, path);
+	return {std::move(fd), static_cast<std::uint64_t>(status.st_size), what, path};
+}
+
+InputFile file_in_memory(std::span<const std::byte> bytes, const std::string &what, const std::string &name)
+{
+	Descriptor fd{memfd_create("lguest-file", MFD_CLOEXEC)};
+	std::size_t done = 0;
+	while (fd && done < bytes.size()) {
+		ssize_t got = write(fd.get(), bytes.data() + done, bytes.size() - done);
+		if (got < 0 && errno != EINTR)
+			break;
+		done += got > 0 ? static_cast<std::size_t>(got) : 0;
+	}
+	if (!fd || done < bytes.size())
+		fail("{} {}: no memory to unpack it: {}", what, name, std::strerror(errno));
+	return {std::move(fd), bytes.size(), what, name};
 }
 
 } // namespace lguest

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -39,7 +41,23 @@ Descriptor new_eventfd();
 // is not there.
 std::string installed_file(const std::string &name);
 
-// The contents of a file.  `what` ("kernel", "initrd") names it in the Error.
-Bytes read_file(const std::string &path, const std::string &what);
+// A regular file, open for reading.  Here and below `what` ("kernel", "initrd") and
+// its name say in the Error which file it is.
+struct InputFile {
+	Descriptor fd;
+	std::uint64_t size = 0;		// when it was opened
+	std::string what, name;
+
+	// Throws Error if the file has less by now.
+	void read(std::uint64_t offset, std::span<std::byte> bytes) const;
+	Bytes read_all() const;
+};
+
+InputFile open_file(const std::string &path, const std::string &what);
+
+// One without a path that holds these bytes.
+InputFile file_in_memory(std::span<const std::byte> bytes, const std::string &what, const std::string &name);
+
+inline Bytes read_file(const std::string &path, const std::string &what) { return open_file(path, what).read_all(); }
 
 } // namespace lguest

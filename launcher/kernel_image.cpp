@@ -39,7 +39,7 @@ T copy_of(const char *bytes)
 
 class ElfParser {
 public:
-	ElfParser(KernelImage &image, const std::string &name) : image_{image}, name_{name}, size_{image.elf.size()} {}
+	explicit ElfParser(KernelImage &image) : image_{image}, name_{image.elf.name}, size_{image.elf.size} {}
 
 	void parse();
 	// Where in the file the ELF ends: past the last thing its headers point at.
@@ -71,7 +71,7 @@ void ElfParser::check_identity() const
 	if (size_ < sizeof(Elf64_Ehdr))
 		bad("truncated: shorter than an ELF header");
 	Elf64_Ehdr header;
-	std::memcpy(&header, image_.elf.data(), sizeof(header));
+	image_.elf.read(0, std::as_writable_bytes(std::span{&header, 1}));
 	if (std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0)
 		bad("neither an ELF file nor a bzImage; give a vmlinux or a bzImage");
 	if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_ident[EI_DATA] != ELFDATA2LSB ||
@@ -89,7 +89,7 @@ void ElfParser::parse()
 {
 	check_identity();
 	elf_version(EV_CURRENT);
-	elf_.reset(elf_memory(reinterpret_cast<char *>(image_.elf.data()), size_));
+	elf_.reset(elf_begin(image_.elf.fd.get(), ELF_C_READ, nullptr));
 	std::size_t count = 0;
 	if (!elf_ || elf_kind(elf_.get()) != ELF_K_ELF || elf_getphdrnum(elf_.get(), &count) != 0)
 		bad("damaged ELF header");
@@ -139,8 +139,7 @@ void ElfParser::add_segment(const GElf_Phdr &header)
 		bad("damaged: a segment wants the first MiB of memory");
 	if (header.p_paddr >= kernel_limit || header.p_memsz > kernel_limit - header.p_paddr)
 		bad("damaged: a segment lies above 1 GiB");
-	auto contents = std::span<const std::byte>{image_.elf}.subspan(header.p_offset, header.p_filesz);
-	image_.segments.push_back({header.p_paddr, header.p_memsz, contents});
+	image_.segments.push_back({header.p_paddr, header.p_memsz, header.p_offset, header.p_filesz});
 }
 
 void ElfParser::check_overlaps()
@@ -177,42 +176,44 @@ void ElfParser::read_notes(const GElf_Phdr &header)
 	}
 }
 
-KernelImage parse_elf(Bytes file, const std::string &name, bool relocations_appended)
+KernelImage parse_elf(InputFile file, bool relocations_appended)
 {
 	KernelImage image;
 	image.elf = std::move(file);
-	ElfParser parser{image, name};
+	ElfParser parser{image};
 	parser.parse();
-	if (relocations_appended && parser.file_end() < image.elf.size())
-		image.relocations.assign(image.elf.begin() + static_cast<std::ptrdiff_t>(parser.file_end()),
-					 image.elf.end());
+	if (relocations_appended && parser.file_end() < image.elf.size) {
+		image.relocations.resize(image.elf.size - parser.file_end());
+		image.elf.read(parser.file_end(), image.relocations);
+	}
 	return image;
 }
 
 } // namespace
 
-KernelImage parse_kernel(Bytes file, const std::string &name)
+KernelImage parse_kernel(InputFile file)
 {
-	if (file.empty())
-		fail("kernel {}: empty file", name);
-	auto bzimage = parse_bzimage(file, name);
-	if (!bzimage)
-		return parse_elf(std::move(file), name, false);
+	if (file.size == 0)
+		fail("kernel {}: empty file", file.name);
+	if (!is_bzimage(file))
+		return parse_elf(std::move(file), false);
 
+	Bytes bytes = file.read_all();
+	BzImage bzimage = parse_bzimage(bytes, file.name);
 	Bytes elf;
 	try {
-		elf = decompress(bzimage->payload);
+		elf = decompress(bzimage.payload);
 	} catch (const std::runtime_error &error) {
-		fail("kernel {}: payload of the bzImage: {}", name, error.what());
+		fail("kernel {}: payload of the bzImage: {}", file.name, error.what());
 	}
-	KernelImage image = parse_elf(std::move(elf), name, true);
-	image.setup_header = std::move(bzimage->setup_header);
+	KernelImage image = parse_elf(file_in_memory(elf, file.what, file.name), true);
+	image.setup_header = std::move(bzimage.setup_header);
 	return image;
 }
 
 KernelImage load_kernel(const std::string &path)
 {
-	KernelImage image = parse_kernel(read_file(path, "kernel"), path);
+	KernelImage image = parse_kernel(open_file(path, "kernel"));
 	std::string beside = path + ".relocs";
 	if (image.setup_header.empty() && access(beside.c_str(), F_OK) == 0)
 		image.relocations = read_file(beside, "relocations");

@@ -4,8 +4,9 @@
 //     bzImage --bzimage.h--> compressed payload --decompress.h--> ELF [+ relocations]
 //     vmlinux ------------------------------------------------->  ELF
 //                                                                  |
-//                              load_kernel(), parse_elf() -> KernelImage --> boot.h
+//                                            parse_kernel() -> KernelImage --> boot.h
 //
+// What the segments hold stays in the file until boot.h reads it to its place.
 // Every byte of a kernel file is untrusted: numbers are checked against the file
 // and against each other before use.  Errors are lguest::Error, one line each.
 #pragma once
@@ -25,12 +26,12 @@ constexpr std::uint64_t kernel_map_size = 1ull << 30;
 
 struct Segment {
 	std::uint64_t address;			// gpa
-	std::uint64_t memory_size;		// zeros from contents.size() on
-	std::span<const std::byte> contents;	// inside KernelImage::elf
+	std::uint64_t memory_size;		// zeros from file_size on
+	std::uint64_t file_offset, file_size;	// inside KernelImage::elf
 };
 
 struct KernelImage {
-	Bytes elf;
+	InputFile elf;				// the file itself, or what was unpacked
 	std::vector<Segment> segments;		// ascending, not overlapping
 	std::uint64_t start = 0;		// gpa of the first byte and
 	std::uint64_t end = 0;			// past the last, bss included
@@ -42,7 +43,7 @@ struct KernelImage {
 // Load the kernel in `path`, ELF or bzImage; for an ELF `<path>.relocs` too, if it is there.
 KernelImage load_kernel(const std::string &path);
 
-// The same for bytes at hand; `name` is for the errors.
-KernelImage parse_kernel(Bytes file, const std::string &name);
+// The same for an open file, alone.
+KernelImage parse_kernel(InputFile file);
 
 } // namespace lguest

@@ -13,7 +13,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size
 	using namespace lguest;
 	auto bytes = std::as_bytes(std::span{data, size});
 	try {
-		KernelImage kernel = parse_kernel({bytes.begin(), bytes.end()}, "fuzz");
+		KernelImage kernel = parse_kernel(file_in_memory(bytes, "kernel", "fuzz"));
 		GuestRam ram{64ull << 20};
 		GuestMemory memory{ram.bytes()};
 		Placement placement;

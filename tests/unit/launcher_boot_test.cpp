@@ -247,7 +247,7 @@ struct Booted {
 
 TEST(Boot, PreparesAGuest)
 {
-	KernelImage kernel = parse_kernel(ElfBuilder{}.build(), "K");
+	KernelImage kernel = parse_kernel(ElfBuilder{}.build());
 	Bytes initrd = bytes_of("the initrd");
 	Booted guest{64 * MiB, {kernel, initrd, "console=lg0 quiet", {}, 3}};
 
@@ -288,7 +288,7 @@ TEST(Boot, MovesAnImage)
 	ElfBuilder builder;
 	std::uint64_t pointer = kernel_map + 0x1200000;
 	std::memcpy(builder.segments[0].contents.data(), &pointer, sizeof(pointer));
-	KernelImage kernel = parse_kernel(builder.build(), "K");
+	KernelImage kernel = parse_kernel(builder.build());
 	kernel.relocations = table_of({0, word(kernel_map + 0x1000000), 0, 0});
 	Placement placement = place(plain_host, {64 * MiB, kernel.start, kernel.end, true}).placement;
 	ASSERT_NE(placement.text_offset, 0u);
@@ -309,7 +309,7 @@ TEST(Boot, MovesAnImage)
 
 TEST(Boot, LargeMemories)
 {
-	KernelImage kernel = parse_kernel(ElfBuilder{}.build(), "K");
+	KernelImage kernel = parse_kernel(ElfBuilder{}.build());
 	for (std::uint64_t size : {4 * GiB, 300 * GiB}) {
 		Booted guest{size, {kernel, bytes_of("initrd"), "", {}, 1}};
 		EXPECT_EQ(walk(guest.memory, guest.registers.cr3, 0xffff888000000000 + size - 1), size - 1);
@@ -321,7 +321,7 @@ TEST(Boot, LargeMemories)
 
 TEST(Boot, SaysWhatDoesNotFit)
 {
-	KernelImage kernel = parse_kernel(ElfBuilder{}.build(), "K");
+	KernelImage kernel = parse_kernel(ElfBuilder{}.build());
 	GuestRam ram{32 * MiB};
 	GuestMemory memory{ram.bytes()};
 	auto complaint = [&](BootRequest request) {
@@ -338,7 +338,7 @@ TEST(Boot, SaysWhatDoesNotFit)
 	EXPECT_NE(complaint({kernel, {}, std::string(3000, 'x'), {}, 1}).find("shorten --append"), std::string::npos);
 	ElfBuilder builder;
 	builder.segments[1].memory_size = 32 * MiB;
-	KernelImage large = parse_kernel(builder.build(), "K");
+	KernelImage large = parse_kernel(builder.build());
 	EXPECT_EQ(complaint({large, {}, "", {}, 1}),
 		  "32 MiB of memory are too little, the kernel alone needs 51 MiB; give more with --memory");
 }

@@ -102,6 +102,8 @@ private:
 	}
 };
 
+inline KernelImage parse_kernel(const Bytes &bytes) { return lguest::parse_kernel(file_in_memory(bytes, "kernel", "K")); }
+
 inline Bytes build_bzimage(const Bytes &payload, std::uint16_t version = 0x020f)
 {
 	constexpr std::size_t code = 5 * 512;

@@ -4,8 +4,10 @@
 
 #include "launcher_kernel_builder.h"
 
+#include "boot.h"
 #include "decompress.h"
 #include "error.h"
+#include "guest_ram.h"
 
 #include <bzlib.h>
 #include <gtest/gtest.h>
@@ -23,18 +25,20 @@ namespace lguest::test {
 namespace {
 
 // What the loader says; empty if it accepts the file.
-std::string complaint(Bytes file)
+std::string complaint(const Bytes &file)
 {
-	return test::complaint([&] { parse_kernel(std::move(file), "K"); }, exit_failure);
+	return test::complaint([&] { parse_kernel(file); }, exit_failure);
 }
 
 TEST(Elf, Loads)
 {
-	KernelImage image = parse_kernel(ElfBuilder{}.build(), "K");
+	KernelImage image = parse_kernel(ElfBuilder{}.build());
 	ASSERT_EQ(image.segments.size(), 2u);
 	EXPECT_EQ(image.segments[0].address, 0x1000000u);
-	EXPECT_EQ(image.segments[0].contents.size(), 64u);
-	EXPECT_EQ(image.segments[0].contents[0], std::byte{'T'});
+	ASSERT_EQ(image.segments[0].file_size, 64u);
+	Bytes text(64);
+	image.elf.read(image.segments[0].file_offset, text);
+	EXPECT_EQ(text, bytes_of(std::string(64, 'T')));
 	EXPECT_EQ(image.segments[1].memory_size, 0x2000u);
 	EXPECT_EQ(image.start, 0x1000000u);
 	EXPECT_EQ(image.end, 0x1202000u);
@@ -46,7 +50,7 @@ TEST(Elf, SortsSegments)
 {
 	ElfBuilder builder;
 	std::swap(builder.segments[0], builder.segments[1]);
-	EXPECT_EQ(parse_kernel(builder.build(), "K").segments[0].address, 0x1000000u);
+	EXPECT_EQ(parse_kernel(builder.build()).segments[0].address, 0x1000000u);
 }
 
 TEST(Elf, NamesWhatIsWrong)
@@ -201,7 +205,7 @@ TEST_P(BzImage, LoadsWithRelocations)
 	if (GetParam().second == plain)
 		payload.resize(payload.size() - 4);
 
-	KernelImage image = parse_kernel(build_bzimage(payload), "K");
+	KernelImage image = parse_kernel(build_bzimage(payload));
 	EXPECT_EQ(image.segments.size(), 2u);
 	EXPECT_EQ(image.relocations, relocations);
 	EXPECT_FALSE(image.setup_header.empty());
@@ -279,6 +283,15 @@ TEST(KernelFile, TakesRelocationsBesideIt)
 	unlink((path + ".relocs").c_str());
 	EXPECT_THROW(load_kernel(path), Error);
 	EXPECT_THROW(load_kernel("/"), Error);
+}
+
+TEST(KernelFile, SaysWhenItBecomesShorter)
+{
+	KernelImage image = parse_kernel(ElfBuilder{}.build());
+	ASSERT_EQ(ftruncate(image.elf.fd.get(), 1), 0);
+	GuestRam ram{64 << 20};
+	EXPECT_EQ(test::complaint([&] { prepare_boot(GuestMemory{ram.bytes()}, {image, {}, "", {}, 1}); }, exit_failure),
+		  "kernel K: became shorter while it was read");
 }
 
 // The fuzzers start from here: LGUEST_CORPUS=<directory> makes this write them.
