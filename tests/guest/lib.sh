@@ -16,13 +16,13 @@ esac
 # prepare [lguest-run-option...] -- COMMAND: puts into the array `launch` the command line of a guest that runs COMMAND.
 # WITH names programs to take along, APPEND adds to the kernel's command line.
 prepare() {
-	local options=() initrd
+	local options=() initrd=$root/build/guest-initramfs/initramfs.cpio
 	while [ "$1" != -- ]; do
 		options+=("$1")
 		shift
 	done
 	# shellcheck disable=SC2086  # a list of programs
-	initrd=$("$root/guest-paravirt/initramfs/build" "$root/build/guest-initramfs" ${WITH-})
+	[ -z "${WITH-}" ] || initrd=$("$root/guest-paravirt/initramfs/build" "$root/build/guest-initramfs" $WITH)
 	launch=(lguest run --kernel "$root/build/guest-kernel/vmlinux" --initrd "$initrd" --append "console=lg0 ${APPEND-}" "${options[@]}"
 		-- sh -c "$2")
 }

@@ -640,6 +640,6 @@ LASTING_TEST(many_hypercalls_preserve_registers, 60)
 {
 	Guest guest;
 
-	EXPECT_EQ(guest.start_at(many_hypercalls).argument(300000).run().reason, LG_EXIT_SHUTDOWN);
-	EXPECT(guest.stats().exit_hypercall >= 300000);
+	EXPECT_EQ(guest.start_at(many_hypercalls).argument(100000).run().reason, LG_EXIT_SHUTDOWN);
+	EXPECT(guest.stats().exit_hypercall >= 100000);
 }
