@@ -3,6 +3,7 @@
 #include "module.h"
 
 #include "error.h"
+#include "signals_blocked.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -50,6 +51,7 @@ Module::Module() : fd_{open(device, O_RDWR | O_CLOEXEC)}
 
 Vm Module::create_vm()
 {
+	SignalsBlocked blocked;
 	Descriptor vm{ioctl(fd_.get(), LG_CREATE_VM)};
 	if (!vm)
 		ioctl_failed("cannot create a VM");

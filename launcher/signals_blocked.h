@@ -3,7 +3,8 @@
 //
 // What is made meanwhile by it:
 //   a thread inherits the mask, so no moment is left in which a signal could come there
-//   a kernel thread of vhost (vhost_kernel.h): Linux 6.2 and later make none while a signal waits to be taken
+//   a VM: the kernel does not lock an address space for a process that has a signal to take (EINTR)
+//   a thread of vhost: nor does Linux since 6.2 make one for it then (ENOMEM)
 #pragma once
 
 #include <csignal>

@@ -25,7 +25,7 @@
 
 /* Returns LG_IOCTL_VERSION. */
 #define LG_GET_VERSION		_IO(LG_IOC, 0x00)
-/* Returns a VM fd.  EBUSY: this process has a VM already. */
+/* Returns a VM fd.  EBUSY: this process has a VM already.  EINTR: a signal came. */
 #define LG_CREATE_VM		_IO(LG_IOC, 0x01)
 
 /* The parts of the upper half of the address space (0xffff800000000000 up) in

@@ -256,6 +256,29 @@ LASTING_TEST(a_thousand_vms_come_and_go, 120)
 	EXPECT(before - memory("MemAvailable:") < tolerable);
 }
 
+/* A signal can end a VM's creation; all that was made until then is gone, and the process can have
+ * its VM afterwards. */
+LASTING_TEST(signals_may_interrupt_a_creation, 20)
+{
+	Fd device = open_device();
+	pthread_t self = pthread_self();
+
+	catch_signal(SIGUSR1);
+	{
+		Meanwhile signals([self] {
+			pthread_kill(self, SIGUSR1);
+			usleep(200);
+		});
+
+		for (int i = 0; i < 300; i++) {
+			Fd vm(ioctl(device.get(), LG_CREATE_VM));
+
+			EXPECT(vm.get() >= 0 || errno == EINTR);
+		}
+	}
+	check_system(Fd(ioctl(device.get(), LG_CREATE_VM)).get(), "LG_CREATE_VM");
+}
+
 static void module_is_held()
 {
 	EXPECT_EQ(syscall(SYS_delete_module, "lg", O_NONBLOCK), -1ull);
