@@ -97,10 +97,10 @@ void log_registers(const lg_regs &r)
 }
 
 // What nobody asked for by name should say how to do without.
-std::unique_ptr<Attachment> attach_host_root(const MachineParts &machine)
+std::unique_ptr<Attachment> attach_host_root(const MachineParts &machine, std::function<void()> lost)
 {
 	try {
-		return attach_share(machine, host_root_share());
+		return attach_share(machine, host_root_share(), std::move(lost));
 	} catch (const Error &error) {
 		fail("{}; lguest run --root initrd does without", error.what());
 	}
@@ -138,6 +138,7 @@ private:
 	void wait_for_signal();
 	void watch_resizes();
 	void end(Outcome outcome);
+	void lose_root();
 	void keep_for_reboot();
 	void report();
 
@@ -225,7 +226,7 @@ void Machine::attach_devices()
 	if (options_.rng)
 		attachments_.push_back(attach_rng(parts, *options_.rng));
 	if (has_host_root(options_))
-		attachments_.push_back(attach_host_root(parts));
+		attachments_.push_back(attach_host_root(parts, [this] { lose_root(); }));
 	for (const ShareOptions &share : options_.shares)
 		attachments_.push_back(attach_share(parts, share));
 	for (unsigned index = 0; index < options_.vhost_user.size(); index++)
@@ -445,6 +446,12 @@ void Machine::end(Outcome outcome)
 	for (auto &thread : threads_)
 		thread->stop();
 	drain_ports(0);
+}
+
+// Without it nothing in the guest can go on, and all that touches it waits for ever.
+void Machine::lose_root()
+{
+	end({Outcome::Kind::failed, exit_failure, "the guest has lost its view of the host's files: ended"});
 }
 
 // All that the guest has sent goes out before the launcher ends, one after another.

@@ -15,7 +15,7 @@ constexpr std::uint16_t queue_size = 1024;
 
 } // namespace
 
-std::unique_ptr<Attachment> attach_share(const MachineParts &machine, const ShareOptions &options)
+std::unique_ptr<Attachment> attach_share(const MachineParts &machine, const ShareOptions &options, std::function<void()> lost)
 {
 	VhostUserOptions fs;
 	fs.id = VIRTIO_ID_FS;
@@ -23,6 +23,7 @@ std::unique_ptr<Attachment> attach_share(const MachineParts &machine, const Shar
 	fs.queue_size = queue_size;
 	VhostUserSetup setup = kept_back_end(fmt::format("share {}", options.tag));
 	setup.kind = kind_of(fs);
+	setup.lost = std::move(lost);
 	std::unique_ptr<Virtiofsd> &daemon = setup.daemon;
 	if (setup.kept) {
 		// serves on

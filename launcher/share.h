@@ -8,6 +8,7 @@
 
 namespace lguest {
 
-std::unique_ptr<Attachment> attach_share(const MachineParts &machine, const ShareOptions &options);	// throws Error
+// Throws Error.  `lost`: what to do when it is served no more before the guest ends, besides telling the log.
+std::unique_ptr<Attachment> attach_share(const MachineParts &machine, const ShareOptions &options, std::function<void()> lost = {});
 
 } // namespace lguest

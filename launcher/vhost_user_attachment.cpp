@@ -26,7 +26,7 @@ public:
 	BackEnd(const MachineParts &machine, VhostUserSetup &setup)
 		: name_{setup.name}, connection_{std::move(setup.socket), setup.kept}, device_{connection_, machine.ram, std::move(setup.kind)},
 		  slot_{machine.loop, machine.memory, device_, machine.bus, machine.vm, name_, DeviceSlot::all_elsewhere},
-		  daemon_{std::move(setup.daemon)}, hang_up_{machine.loop, fcntl(connection_.descriptor(), F_DUPFD_CLOEXEC, 0)},
+		  daemon_{std::move(setup.daemon)}, lost_{std::move(setup.lost)}, hang_up_{machine.loop, fcntl(connection_.descriptor(), F_DUPFD_CLOEXEC, 0)},
 		  complaints_{machine.loop}
 	{
 		device_.set_events(slot_.events());
@@ -69,6 +69,8 @@ private:
 				slot_.registers().with_device([&](Transport &) {
 					throw DriverError{fmt::format("back end: {}", gone.what())};
 				});
+				if (lost_)
+					lost_();
 			}
 		});
 	}
@@ -92,6 +94,7 @@ private:
 	VhostDevice device_;
 	DeviceSlot slot_;
 	std::unique_ptr<Virtiofsd> daemon_;
+	std::function<void()> lost_;
 	asio::posix::stream_descriptor hang_up_;
 	asio::posix::stream_descriptor complaints_;
 	asio::streambuf line_{longest_line};

@@ -19,6 +19,7 @@ struct VhostUserSetup {
 	VhostDevice::Kind kind{};
 	std::unique_ptr<Virtiofsd> daemon{};	// if we started the back end ourselves
 	bool kept = false;			// the socket was used before a reboot
+	std::function<void()> lost{};		// called when the back end goes before the guest does; may be empty
 };
 
 // What the launcher before a reboot has left, nothing but the name otherwise.

@@ -132,6 +132,15 @@ survives_its_back_end() {
 	says dies noticed && says dies 'lost its back end' && ends $pid 0 60
 }
 
+# Whoever waits for a command learns that it has no files any more.
+ends_without_its_root() {
+	lguest run -- sh -c 'echo ready; sleep 1000' >"$work/rootless.out" 2>"$work/rootless.log" </dev/null &
+	pid=$!
+	says rootless ready || return
+	pkill -KILL -P $pid virtiofsd
+	ends $pid 1 10 && grep -q "lost its view of the host's files" "$work/rootless.log"
+}
+
 check 'a share is read and written, a read-only one not'  shares_files
 check 'a command runs on a view of this host'            runs_programs_of_the_host
 check 'an ordinary user has such a view, too'            runs_for_an_ordinary_user
@@ -139,6 +148,7 @@ check 'where it cannot, one line says how to do without'  says_how_to_do_without
 check 'shares and snapshots outlive a reboot'            reboots
 check 'a qcow2 image by qemu-storage-daemon'              keeps_a_qcow2
 check 'a guest goes on when a back end dies'              survives_its_back_end
+check 'a guest on a view of the host ends with its back end'  ends_without_its_root
 check 'a wrong directory is one line, before it starts'   expect 1 'lguest: /nowhere: No such file or directory' \
 	sh -c 'lguest run --share tag=x,path=/nowhere 2>&1'
 finish

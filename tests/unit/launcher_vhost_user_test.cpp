@@ -359,11 +359,15 @@ TEST_F(VhostUserLoop, WorksWithoutProtocolFeatures)
 TEST_F(VhostUserLoop, DeathIsNoticed)
 {
 	auto fake = back_end();
+	unsigned times_lost = 0;
+	setup.lost = [&] { times_lost++; };
 	attach();
 	FakeDriver driver{guest, registers()};
 	driver.start();
+	EXPECT_EQ(times_lost, 0u);
 	fake->die();
 	EXPECT_TRUE(run_until([&] { return driver.needs_reset(); }));
+	EXPECT_EQ(times_lost, 1u);
 	// The next driver does not get far, and nothing worse happens.
 	driver.start();
 	EXPECT_TRUE(driver.needs_reset());
