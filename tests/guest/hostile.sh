@@ -45,7 +45,7 @@ hostile() {
 		--disk "path=$work/read-only.img,ro,aio=threads" --disk "path=$work/snapshot.img,snapshot" --net user --net link=hostile \
 		--rng rate=1M --balloon size=16M,free-page-reporting --console "port=log,file=$work/$name.port" -- "
 		ip addr add 10.0.2.15/24 dev eth0; ip link set eth0 up; ip link set eth1 up
-		for disk in vda vdc; do while dd if=/dev/zero of=/dev/\$disk bs=16k oflag=direct; do :; done & done
+		for disk in vda vdc; do while :; do dd if=/dev/zero of=/dev/\$disk bs=16k oflag=direct; done & done
 		while dd if=/dev/vdb of=/dev/null bs=16k iflag=direct; do :; done &
 		while :; do cat /proc/kallsyms; done >/dev/virtio-ports/log & cat /dev/hwrng >/dev/null & ping -q 10.0.2.2 &
 		sleep 1; echo all at work >/dev/kmsg; sleep 3; exec >/dev/null 2>&1; insmod $built/hostile.ko how=$2 seed=$SEED"
