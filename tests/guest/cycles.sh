@@ -78,14 +78,24 @@ nothing_is_left() {
 	lguest list >/dev/null
 	! find "$work/run" "$work/tmp" ! -type d ! -name file | grep . && ! pgrep -l 'lguest|virtiofsd'
 }
+# not_empty FILE...: how many of these files of /proc. Read by this shell: the programs of a pipeline would count themselves, or not.
+not_empty() {
+	local file text count=0
+	for file; do
+		text=
+		IFS= read -r -d '' text 2>/dev/null <"$file"
+		[ -z "$text" ] || count=$((count + 1))
+	done
+	echo $count
+}
 # NAME NUMBER: what the host has of things that can be left behind
 inventory() {
 	settle
 	echo "descriptors $(cut -f1 /proc/sys/fs/file-nr)"
 	echo "sockets $(wc -l </proc/net/unix)"
 	echo "internet $(cat /proc/net/{tcp,udp,tcp6,udp6} | wc -l)"
-	echo "processes $(grep -l . /proc/[0-9]*/cmdline 2>/dev/null | wc -l)"
-	echo "threads $(grep -l . /proc/[0-9]*/task/*/cmdline 2>/dev/null | wc -l)"
+	echo "processes $(not_empty /proc/[0-9]*/cmdline)"
+	echo "threads $(not_empty /proc/[0-9]*/task/*/cmdline)"
 	echo "vhost $(pgrep -c vhost-)"
 	echo "terminals $(cat /proc/sys/kernel/pty/nr)"
 	echo "inotify $(find /proc/[0-9]*/fd -lname 'anon_inode:*' 2>/dev/null | wc -l)"
