@@ -26,8 +26,8 @@ public:
 	BackEnd(const MachineParts &machine, VhostUserSetup &setup)
 		: name_{setup.name}, connection_{std::move(setup.socket), setup.kept}, device_{connection_, machine.ram, std::move(setup.kind)},
 		  slot_{machine.loop, machine.memory, device_, machine.bus, machine.vm, name_, DeviceSlot::all_elsewhere},
-		  daemon_{std::move(setup.daemon)}, lost_{std::move(setup.lost)}, hang_up_{machine.loop, fcntl(connection_.descriptor(), F_DUPFD_CLOEXEC, 0)},
-		  complaints_{machine.loop}
+		  daemon_{std::move(setup.daemon)}, lost_{std::move(setup.lost)},
+		  hang_up_{machine.loop, fcntl(connection_.descriptor(), F_DUPFD_CLOEXEC, 0)}, complaints_{machine.loop}
 	{
 		device_.set_events(slot_.events());
 		watch();

@@ -20,10 +20,11 @@ each_works() {
 		done
 		wait && cmp /tmp/sum0 /tmp/sum1 || exit 4
 		for cpu in 0 1; do
-			dd if=/dev/vda bs=16k count=128 skip=$((cpu * 256)) iflag=direct 2>/dev/null | md5sum
-		done | uniq | wc -l | grep -qx 1 || exit 5
-		grep -E "(TLB|CAL|RES):" /proc/interrupts
-		'"$programs/threads && $programs/memory"' disorder && dmesg | grep -E "WARNING|BUG|Oops|stall" && exit 6 || exit 0'
+			dd if=/dev/vda bs=16k count=128 skip=$((cpu * 256)) iflag=direct 2>/dev/null | md5sum >/tmp/read$cpu
+			seq -w 500000 | head -c 2097152 | md5sum | cmp - /tmp/read$cpu || exit 5
+		done
+		'"$programs/threads && $programs/memory"' disorder || exit 6
+		! dmesg | grep -E "WARNING|BUG|Oops|stall"'
 }
 stands_still() {
 	start busy -n busy -c 2 -m 128M -- 'for cpu in 0 1; do taskset -c $cpu sh -c "while :; do echo tick $cpu; usleep 100000; done" & done; wait'
