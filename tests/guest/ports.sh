@@ -8,14 +8,16 @@
 far="$root/tests/guest/ports.py"
 bytes=${BYTES-100000000}
 
-# In the guest, reading a port finds its end as long as nobody is at the other side.
+# In the guest, reading a port finds its end as long as Linux has not heard that somebody is at the other side, be there bytes already
+# or not; and when it is closed, Linux drops the bytes that have come. So the port is held open, and read until all is there.
 begin() {
 	prepare -m 512M --console "port=in,socket=$work/in" --console "port=back.again,socket=$work/back" \
 		--console "port=log,file=$work/log" --console port=tty,pty -- '
 		stty -opost; trap "stty size; resized=1" WINCH
 		cd /dev/virtio-ports; mount -o remount,size=100% /tmp
 		echo $(ls); stty size
-		until [ -s /tmp/data ]; do cat <in >/tmp/data; done; md5sum </tmp/data
+		: >/tmp/data; exec 4<in; until [ "$(wc -c </tmp/data)" = '"$bytes"' ]; do cat <&4 >>/tmp/data; sleep 0.1; done
+		exec 4<&-; md5sum </tmp/data
 		cat /tmp/data >back.again
 		exec 5<>tty; until read -r line <&5; do sleep 0.1; done; echo "the guest has $line" >&5
 		cat /proc/version >log; echo last words >log

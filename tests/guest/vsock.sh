@@ -35,9 +35,8 @@ passes() {	# ROUND
 	timeout 120 socat -u "OPEN:$work/data" VSOCK-CONNECT:$cid:1001,retry=60 && says guest "sent $1" 120 && wait $listener || return
 	[ "$(md5sum <"$work/back.$1")" = "$sum" ] && [ "$(grep -c "^$sum" "$work/guest.out")" = "$1" ]
 }
-passes_at_once() {
-	says guest 'listening 1' 120 && [ "$(timeout 120 socat -t 60 - VSOCK-CONNECT:$cid:1003,retry=60 <"$work/data" | md5sum)" = "$sum" ]
-}
+at_once() { [ "$(timeout 120 "$root/tests/guest/vsock.py" $cid 1003 <"$work/data" | md5sum)" = "$sum" ]; }
+passes_at_once() { says guest 'listening 1' 120 && at_once; }
 reboots() {
 	echo again | timeout 120 socat -u - VSOCK-CONNECT:$cid:1004,retry=60 && says guest 'word again' 30 || return
 	local tenths
@@ -46,7 +45,7 @@ reboots() {
 		kill -0 "$pid" || return
 		sleep 0.1
 	done
-	[ "$(timeout 120 socat -t 60 - VSOCK-CONNECT:$cid:1003,retry=60 <"$work/data" | md5sum)" = "$sum" ]
+	at_once
 }
 # A socket whose other end has gone is closed in its own time, and holds the module until then.
 unloads() {
