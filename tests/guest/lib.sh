@@ -40,6 +40,7 @@ start() {
 	local name=$1
 	shift
 	prepare "$@"
+	: >"$work/$name.out" >"$work/$name.log"	# now: what an earlier one of this name said is not this one's
 	env --default-signal=INT,QUIT "${launch[@]}" >"$work/$name.out" 2>"$work/$name.log" <"${STDIN:-/dev/null}" &
 	pid=$!
 }
