@@ -113,7 +113,6 @@ struct lg_vcpu {
 	int cpu;			/* -1: not loaded */
 	unsigned long pending[4];	/* interrupts, by vector; atomic bit operations */
 	wait_queue_head_t wait;
-	call_single_data_t kick;
 	bool kicked;			/* LG_HC_KICK */
 	bool start_requested;
 	struct lg_vcpu_start start;

@@ -16,28 +16,27 @@
 #include <asm/processor-flags.h>
 #include <asm/segment.h>
 #include <asm/special_insns.h>
+#include <trace/events/ipi.h>	/* smp_send_reschedule() traces since 6.4 */
 
 #include "lg.h"
 #include "compat.h"
 
 /* -- requests from other threads ------------------------------------------------*/
 
-static void kicked(void *unused)
-{
-	/* The interrupt itself made the vCPU leave the guest. */
-}
-
 void lg_vcpu_kick(struct lg_vcpu *vcpu)
 {
 	smp_mb();
 	wake_up(&vcpu->wait);
+	/* An interrupt, any, makes it leave the guest.  If it has gone to another CPU
+	 * since we saw it there, it has looked at what is pending on its way. */
+	preempt_disable();		/* a CPU that is online stays so */
 	if (READ_ONCE(vcpu->mode) == LG_IN_GUEST) {
 		int cpu = READ_ONCE(vcpu->cpu);
 
-		/* -EBUSY: another kick is on its way, which is as good. */
-		if (cpu >= 0)
-			smp_call_function_single_async(cpu, &vcpu->kick);
+		if (cpu >= 0 && cpu_online(cpu))
+			smp_send_reschedule(cpu);
 	}
+	preempt_enable();
 }
 
 void lg_vcpu_interrupt(struct lg_vcpu *vcpu, unsigned int vector)
@@ -343,7 +342,6 @@ int lg_vcpu_create(struct lg_vm *vm, unsigned long index)
 	vcpu->down = vcpu->halted = index != 0;
 	mutex_init(&vcpu->lock);
 	init_waitqueue_head(&vcpu->wait);
-	INIT_CSD(&vcpu->kick, kicked, NULL);
 	preempt_notifier_init(&vcpu->preempt, &preempt_ops);
 	lg_timer_init(vcpu);
 
@@ -375,10 +373,6 @@ free:
 void lg_vcpu_free(struct lg_vcpu *vcpu)
 {
 	hrtimer_cancel(&vcpu->timer);
-	/* Nobody can kick it any more, but the last kick may still be queued on a CPU
-	 * that has its interrupts off. */
-	while (smp_load_acquire(&vcpu->kick.node.u_flags) & CSD_FLAG_LOCK)
-		cpu_relax();
 	if (vcpu->page_pin)
 		unpin_user_page(vcpu->page_pin);
 	lg_switcher_free_vcpu(vcpu);
