@@ -152,7 +152,7 @@ std::unique_ptr<Attachment> attach_disk(const MachineParts &machine, const DiskO
 {
 	// A limit to the size of files (ulimit -f) is to fail a write, not to end the guest.
 	std::signal(SIGXFSZ, SIG_IGN);
-	return std::make_unique<Disk>(machine, options, options.id.empty() ? fmt::format("disk{}", number) : options.id);
+	return std::make_unique<Disk>(machine, options, disk_name(options, number));
 }
 
 } // namespace lguest

@@ -43,10 +43,12 @@ int change_space(int fd, int mode, const BlockRequest &request)
 	});
 }
 
+// A device whose blocks are larger than those the guest sees cannot do that with a part of one: EINVAL.
 int device_ioctl(int fd, unsigned long what, const BlockRequest &request)
 {
 	std::uint64_t range[2]{request.offset, request.length};
-	return error_of([&] { return ioctl(fd, what, range); });
+	int error = error_of([&] { return ioctl(fd, what, range); });
+	return error == EINVAL ? EOPNOTSUPP : error;
 }
 
 int write_plain_zeroes(int fd, const BlockRequest &request)

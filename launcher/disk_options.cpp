@@ -8,7 +8,7 @@
 
 namespace lguest {
 
-DiskOptions read_disk_options(KeyedOptions &options)
+DiskOptions read_disk_options(KeyedOptions &options, const std::vector<DiskOptions> &others)
 {
 	DiskOptions disk;
 	disk.path = options.take_required("path");
@@ -29,7 +29,16 @@ DiskOptions read_disk_options(KeyedOptions &options)
 		   : aio == "threads" ? DiskOptions::Aio::threads
 				      : DiskOptions::Aio::automatic;
 	disk.id = options.take_text("id");
+	std::string name = disk_name(disk, others.size());
+	for (std::size_t number = 0; number < others.size(); number++)
+		if (disk_name(others[number], number) == name)
+			options.reject("id", "'{}' is another disk's", name);
 	return disk;
+}
+
+std::string disk_name(const DiskOptions &options, std::size_t number)
+{
+	return options.id.empty() ? fmt::format("disk{}", number) : options.id;
 }
 
 } // namespace lguest

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace lguest {
 
@@ -13,7 +14,7 @@ struct DiskOptions {
 	enum class Aio { automatic, io_uring, threads };
 
 	std::string path;
-	std::string id;			// its name in messages; empty: disk0, disk1 ...
+	std::string id;			// its name, see disk_name()
 	std::string serial;
 	bool read_only = false;
 	bool snapshot = false;		// what the guest writes is kept aside and forgotten at the end
@@ -23,6 +24,10 @@ struct DiskOptions {
 	Aio aio = Aio::automatic;
 };
 
-DiskOptions read_disk_options(KeyedOptions &options);	// throws Error
+// `others` are the disks before it.  Throws Error.
+DiskOptions read_disk_options(KeyedOptions &options, const std::vector<DiskOptions> &others = {});
+
+// In messages, counters, and for what a snapshot keeps over a reboot: its id, or disk0, disk1 ...
+std::string disk_name(const DiskOptions &options, std::size_t number);
 
 } // namespace lguest

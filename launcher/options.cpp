@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <map>
+#include <span>
 
 namespace lguest {
 namespace {
@@ -65,7 +66,7 @@ constexpr Noun nouns[] = {
 	 [](KeyedOptions &options, RunOptions &run) { run.consoles.push_back(read_console_options(options, run.consoles)); }},
 	{"disk", "path=FILE[,ro][,snapshot][,serial=TEXT][,block-size=512|4096][,direct][,queues=N][,aio=auto|io_uring|threads][,id=NAME]",
 	 "A raw file or block device as a disk, /dev/vda and so on; snapshot: what is written is forgotten at the end",
-	 [](KeyedOptions &options, RunOptions &run) { run.disks.push_back(read_disk_options(options)); }},
+	 [](KeyedOptions &options, RunOptions &run) { run.disks.push_back(read_disk_options(options, run.disks)); }},
 	{"log", "level=debug|info|warn|error,file=PATH", "How much to say (info), and where: without a file, on stderr",
 	 [](KeyedOptions &options, RunOptions &run) { run.log = read_log_options(options); }},
 	{"net", "user|tap=NAME|tap-fd=N|link=NAME[,KEY=VALUE...]",
@@ -178,9 +179,30 @@ struct Words {
 	std::map<std::string, std::string> values;		// by key
 	std::map<std::string, bool> flags;
 	std::map<std::string, std::vector<std::string>> devices;	// by noun
+	std::vector<std::string> misplaced;			// words that are no options
 	std::vector<std::string> command;
 	int verbose = 0;
 };
+
+// CLI11 gets what is before the `--` of run.  The guest's command is not its business: it would take words in brackets apart.
+std::vector<std::string> split_command(std::span<const char *const> arguments, Words &words)
+{
+	bool run = !arguments.empty() && arguments.front() == std::string_view{"run"};
+	auto end = run ? std::ranges::find(arguments, std::string_view{"--"}) : arguments.end();
+	if (end != arguments.end())
+		words.command.assign(end + 1, arguments.end());
+	std::vector<std::string> ours;
+	for (std::string argument : std::span{arguments.begin(), end}) {
+		// CLI11 takes the next word for the value of an option that has none.
+		bool empty = argument.starts_with("--") && argument.find('=') == argument.size() - 1;
+		if (empty)
+			argument.pop_back();
+		ours.push_back(std::move(argument));
+		if (empty)
+			ours.emplace_back();
+	}
+	return ours;
+}
 
 void describe_run(CLI::App &run, Words &words)
 {
@@ -197,8 +219,8 @@ void describe_run(CLI::App &run, Words &words)
 		run.add_option(fmt::format("--{}", noun.name), words.devices[noun.name], noun.help)
 			->type_name(noun.type)->allow_extra_args(false)->expected(0, 1)->take_all();
 	run.add_flag("-v,--verbose", words.verbose, "Say what is done");
-	run.add_option("command", words.command, "After --: a command for the guest to run")
-		->type_name("COMMAND");
+	run.add_option("command", words.misplaced, "After --: a command for the guest to run")
+		->type_name("-- COMMAND");
 	run.positionals_at_end();
 	run.footer(epilogue);
 }
@@ -206,6 +228,8 @@ void describe_run(CLI::App &run, Words &words)
 // What of it was given, on top of the configuration file.
 RunOptions read_run(const CLI::App &run, const Words &words)
 {
+	if (!words.misplaced.empty())
+		throw Error{fmt::format("'{}': no option; a command for the guest comes after --", words.misplaced.front()), exit_usage};
 	Config config;
 	if (!words.config.empty())
 		config = read_config(words.config, is_noun);
@@ -302,7 +326,9 @@ std::variant<RunOptions, ManageOptions, ShowText> parse_command_line(int argc, c
 		describe_manager(*app.add_subcommand(manager.name, manager.help), manager, manager_words);
 
 	try {
-		app.parse(argc, argv);
+		auto arguments = split_command({argv + 1, argv + argc}, words);
+		std::ranges::reverse(arguments);	// as CLI11 wants them
+		app.parse(std::move(arguments));
 	} catch (const CLI::CallForHelp &) {
 		return ShowText{app.help()};
 	} catch (const CLI::ParseError &error) {

@@ -78,6 +78,21 @@ holes() {
 		cmp <(head -c 1M /dev/zero) <(dd if="$work/holes.img" bs=1M skip=6 count=1 2>/dev/null)
 }
 
+# A block device, with larger blocks than the guest sees: discards and zeroes that hit only a part of one.
+block_device() {
+	local device status=0
+	modprobe -q loop
+	truncate -s 64M "$work/device.img"
+	device=$(losetup --sector-size 4096 --find --show "$work/device.img") || return
+	guest --disk "path=$device" -- 'mkfs.ext4 -q -b 1024 /dev/vda && mount -o discard /dev/vda /mnt && cp /sbin/mkfs.ext4 /mnt/ && umount /mnt
+		fsck.ext4 -fn /dev/vda >/dev/null && mount /dev/vda /mnt && cmp /sbin/mkfs.ext4 /mnt/mkfs.ext4 && umount /mnt &&
+		tr "\0" x </dev/zero | dd of=/dev/vda bs=4k count=16 iflag=fullblock 2>/dev/null &&
+		/sbin/blkdiscard -o 512 -l 1024 /dev/vda && /sbin/blkdiscard -z -o 8704 -l 7168 /dev/vda && sync &&
+		[ "$(head -c 64k /dev/vda | tr -d x | wc -c)" = 7168 ]' || status=$?
+	losetup -d "$device"
+	return $status
+}
+
 # Records, each written and flushed, then acknowledged on stdout; the launcher dies at some moment. What fsync is worth.
 crash() {
 	local seed=$1 aio=$2 record last status=0
@@ -134,6 +149,7 @@ check 'a snapshot leaves the image alone'             cmp "$work/snapshot.img" "
 check 'discard and write zeroes punch holes'          holes
 check 'an I/O error is an error in the guest'         found 'Input/output error'
 check 'and a line in the log'                         log_has_error
+check 'a block device with 4 KiB sectors'              block_device
 check 'killed while writing, io_uring'                crash 3.3 io_uring
 check 'killed while writing, threads'                 crash 1.7 threads
 check 'fio verifies what it wrote'                    verify

@@ -68,7 +68,24 @@ TEST(CommandLine, Options)
 	EXPECT_EQ(options.command, (std::vector<std::string>{"ls", "-l", "--all"}));
 }
 
-TEST(CommandLine, EmptyAppend) { EXPECT_EQ(run({"--append", ""}).append, ""); }
+TEST(CommandLine, EmptyAppend)
+{
+	EXPECT_EQ(run({"--append", ""}).append, "");
+	EXPECT_EQ(run({"--append=", "--name", "n"}).append, "");
+	EXPECT_EQ(run({"--append=", "--name", "n"}).name, "n");
+	EXPECT_EQ(run({"--append=a="}).append, "a=");
+	EXPECT_TRUE(run({"--rng=", "--balloon"}).rng);
+}
+
+TEST(CommandLine, CommandIsVerbatim)
+{
+	std::vector<const char *> words{"sh", "-c", "[ -e /etc/passwd ]", "[a,b]", "[]", "", "--help", "--", "--append=", "-v"};
+	std::vector<const char *> line{"--memory", "64M", "--"};
+	line.insert(line.end(), words.begin(), words.end());
+	EXPECT_EQ(run(line).command, (std::vector<std::string>{words.begin(), words.end()}));
+	EXPECT_EQ(std::get<ManageOptions>(parse({"stop", "--", "web"})).name, "web");
+	EXPECT_EQ(complaint({"run", "ls"}), "'ls': no option; a command for the guest comes after --");
+}
 
 TEST(CommandLine, Sizes)
 {

@@ -122,6 +122,17 @@ TEST(DiskOptions, CanBeRepeated)
 	EXPECT_TRUE(run.disks[1].read_only);
 }
 
+TEST(DiskOptions, NamesAreUnique)
+{
+	auto both = [](const char *first, const char *second) {
+		const char *words[] = {"lguest", "run", "--disk", first, "--disk", second};
+		return complaint([&] { parse_command_line(6, words); });
+	};
+	EXPECT_EQ(both("path=a,id=x", "path=b,id=x"), "--disk id: 'x' is another disk's");
+	EXPECT_EQ(both("path=a,id=disk1", "path=b"), "--disk id: 'disk1' is another disk's");
+	EXPECT_EQ(both("path=a,id=x", "path=b,id=y"), "no complaint");
+}
+
 // --- images ----------------------------------------------------------------------
 
 TEST(DiskImage, SaysWhatIsWrong)
