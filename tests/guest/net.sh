@@ -57,15 +57,17 @@ tap() {
 unplugged() {
 	ip link del lgtap0 && says tap 'unplugged: TAP device' 30
 }
-# vhost-net. The card comes again after its driver has let go of it, and after a reboot inside the sandbox.
+# vhost-net. The card comes again after its driver has let go of it, and, with its address, after a reboot inside the sandbox.
 vhost() {
 	start vhost -n vhost --net tap=lgtap1,bridge=lgbr0,vhost=on -- "up() { ip addr add 10.9.0.3/24 dev eth0; ip link set eth0 up; ping -q -c 3 10.9.0.1; }
 		up && cd /sys/bus/virtio/drivers/virtio_net && device=\$(basename \$(ls -d virtio*)) && echo \$device >unbind && echo \$device >bind && up
+		echo \"card \$(cat /sys/class/net/eth0/address)\"
 		if ! wget -q -O /tmp/again http://10.9.0.1:8080/again; then
 			echo once; until wget -q -O /tmp/again http://10.9.0.1:8080/again; do sleep 1; done; busybox reboot -f
 		fi
 		$(fetch_and_serve 10.9.0.1)"
-	says vhost once 180 && echo >"$work/again" && says vhost serving 180 && printed vhost '[123] packets received' "^$sum"
+	says vhost once 180 && echo >"$work/again" && says vhost serving 180 && printed vhost '[123] packets received' "^$sum" &&
+		[ "$(grep -c '^card' "$work/vhost.out")" = 2 ] && [ "$(grep '^card' "$work/vhost.out" | sort -u | wc -l)" = 1 ]
 }
 vhost_unplugged() {
 	ip link del lgtap1 && says vhost 'unplugged: TAP device' 30

@@ -3,6 +3,7 @@
 #include "sandbox.h"
 
 #include "error.h"
+#include "net_options.h"
 #include "private_directory.h"
 
 #include <gtest/gtest.h>
@@ -267,10 +268,13 @@ TEST_F(SandboxFiles, AfterARebootTheSame)
 	SandboxRequest request;
 	request.reboot = true;
 	request.files.push_back(top_ + "/kernel");
+	MacAddress named = card_address("web", 0);
 	EXPECT_EQ(inside(request, [&] {
 		char *words[] = {nullptr};
 		std::string wrong;
+		wrong += works("the address of a card", card_address("web", 0) == named ? 0 : -1);
 		wrong += works("the kernel", open((top_ + "/kernel").c_str(), O_RDONLY));
+		wrong += works("what tells this start of the host", open("/proc/sys/kernel/random/boot_id", O_RDONLY));
 		wrong += works("the disk", open((top_ + "/open").c_str(), O_RDWR));
 		wrong += denied("the kernel, to change it", open((top_ + "/kernel").c_str(), O_RDWR));
 		wrong += denied("passwords", open("/etc/passwd", O_RDONLY));
