@@ -2,18 +2,20 @@
 // Who comes to a port of the console, see console_peer.h.
 #include "console_peer.h"
 
+#include "descriptor_reserve.h"
 #include "error.h"
+#include "listener.h"
 
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
-#include <spdlog/spdlog.h>
 
 #include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
+#include <optional>
 #include <poll.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
@@ -43,42 +45,33 @@ bool is_stale(asio::io_context &loop, const std::string &path)
 
 class SocketPeer final : public ConsolePeer {
 public:
-	SocketPeer(asio::io_context &loop, const std::string &path) : path_{path}, acceptor_{loop}
+	SocketPeer(asio::io_context &loop, const std::string &path) : path_{path}
 	{
+		Local::acceptor acceptor{loop};
 		if (path.size() >= sizeof(sockaddr_un::sun_path))
 			fail("console: {}: too long for a socket, {} characters at most", path, sizeof(sockaddr_un::sun_path) - 1);
 		boost::system::error_code error;
-		acceptor_.open();
-		acceptor_.bind(Local::endpoint{path}, error);
+		acceptor.open();
+		acceptor.bind(Local::endpoint{path}, error);
 		if (error == asio::error::address_in_use && is_stale(loop, path)) {
 			unlink(path.c_str());
-			acceptor_.bind(Local::endpoint{path}, error);
+			acceptor.bind(Local::endpoint{path}, error);
 		}
 		if (error == asio::error::address_in_use)
 			fail("console: {}: is there already, and in use; remove it or give another path", path);
 		if (error)
 			fail("console: {}: cannot make a socket: {}", path, error.message());
-		acceptor_.listen();
-		fcntl(acceptor_.native_handle(), F_SETFD, FD_CLOEXEC);
+		acceptor.listen();
+		fcntl(acceptor.native_handle(), F_SETFD, FD_CLOEXEC);
+		listener_.emplace(loop, Descriptor{acceptor.release()}, fmt::format("console: {}", path));
 	}
 	~SocketPeer() override { unlink(path_.c_str()); }
 
-	// Others who connect meanwhile wait their turn in the socket's backlog.
-	void wait(std::function<void(Descriptor)> came) override
-	{
-		acceptor_.async_accept([this, came = std::move(came)](boost::system::error_code error, Local::socket socket) {
-			if (!error) {
-				fcntl(socket.native_handle(), F_SETFD, FD_CLOEXEC);
-				came(Descriptor{socket.release()});
-			} else if (error != asio::error::operation_aborted) {
-				spdlog::warn("console: {}: nobody can connect any more: {}", path_, error.message());
-			}
-		});
-	}
+	void wait(std::function<void(Descriptor)> came) override { listener_->next(std::move(came)); }
 
 private:
 	std::string path_;
-	Local::acceptor acceptor_;
+	std::optional<Listener> listener_;
 };
 
 // --- a pseudo-terminal -------------------------------------------------------
@@ -136,6 +129,7 @@ private:
 			;
 		if (somebody()) {
 			asio::post(opened_.get_executor(), [this] {
+				DescriptorReserve::Opened reserve;
 				came_(Descriptor{fcntl(master_.get(), F_DUPFD_CLOEXEC, 3)});
 			});
 			return;

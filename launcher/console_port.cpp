@@ -2,12 +2,16 @@
 // The host's side of the console, see console_port.h.
 #include "console_port.h"
 
+#include "descriptor_reserve.h"
+
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/write.hpp>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <chrono>
 #include <fcntl.h>
 #include <poll.h>
 
@@ -29,7 +33,7 @@ bool hung_up(int fd)
 } // namespace
 
 ConsolePort::ConsolePort(boost::asio::io_context &loop, Settings settings)
-	: loop_{loop}, settings_{std::move(settings)}, connected_{!settings_.peer}
+	: loop_{loop}, settings_{std::move(settings)}, foreground_{loop}, connected_{!settings_.peer}
 {
 	if (settings_.input >= 0)
 		in_.emplace(loop, settings_.input);
@@ -70,7 +74,11 @@ void ConsolePort::wait_for_peer()
 
 void ConsolePort::came(Descriptor connection)
 {
-	Descriptor second{fcntl(connection.get(), F_DUPFD_CLOEXEC, 3)};
+	Descriptor second;
+	{
+		DescriptorReserve::Opened reserve;
+		second = Descriptor{fcntl(connection.get(), F_DUPFD_CLOEXEC, 3)};
+	}
 	if (!connection || !second) {
 		spdlog::warn("console: out of descriptors; a port is of no use any more");
 		return;
@@ -205,7 +213,7 @@ void ConsolePort::input_wanted()
 
 void ConsolePort::read()
 {
-	if (reading_ || !in_ || !input_.empty())
+	if (reading_ || !in_ || at_end_ || !input_.empty())
 		return;
 	reading_ = true;
 	chunk_.resize(input_chunk);
@@ -213,6 +221,11 @@ void ConsolePort::read()
 		reading_ = false;
 		if (error == boost::asio::error::operation_aborted)
 			return;
+		// From the other end of a pseudo-terminal of ours it means that its user has gone.
+		if (error.value() == EIO && !settings_.peer && in_background(in_->descriptor().native_handle())) {
+			read_later();
+			return;
+		}
 		if (error) {
 			end_of_input();
 			return;
@@ -230,13 +243,24 @@ void ConsolePort::read()
 	});
 }
 
+// What is typed into a terminal is for those in the foreground.  When we come there is not told.
+void ConsolePort::read_later()
+{
+	foreground_.expires_after(std::chrono::seconds{1});
+	foreground_.async_wait([this](boost::system::error_code error) {
+		if (!error)
+			read();
+	});
+}
+
 // The guest's terminal has no end of file of its own, only ^D: it makes the reader
 // return with what the line has so far, and with nothing, EOF, at the line's start.
 void ConsolePort::end_of_input()
 {
-	in_.reset();
 	at_end_ = true;
+	// What is not a peer's stays open: it may be one socket with stdout, and not block for that one's sake (host_stream.h).
 	if (settings_.peer) {
+		in_.reset();
 		// What he has not read until now he may still want, unless he has gone for good.
 		std::scoped_lock guard{output_lock_};
 		sink_ = nobody();

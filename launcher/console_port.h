@@ -29,6 +29,7 @@
 #include "terminal.h"
 
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
 
 #include <functional>
 #include <memory>
@@ -78,6 +79,7 @@ private:
 	void flush();
 	void flushed();
 	void read();
+	void read_later();
 	void deliver();
 	void end_of_input();
 	void delivered();
@@ -96,6 +98,7 @@ private:
 	bool at_end_ = false;			// there is no more to read
 	bool at_line_start_ = true;
 	EscapeFilter escape_;
+	boost::asio::steady_timer foreground_;	// when to look whether we are there
 
 	std::mutex output_lock_;		// guards the next five
 	std::vector<std::byte> output_;		// to be written

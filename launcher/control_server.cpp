@@ -2,6 +2,7 @@
 // The control socket in the event loop, see control_server.h.
 #include "control_server.h"
 
+#include "descriptor_reserve.h"
 #include "error.h"
 
 #include <boost/asio/buffer.hpp>
@@ -24,13 +25,21 @@ struct ControlServer::Client {
 	ControlReply reply;
 };
 
-ControlServer::ControlServer(boost::asio::io_context &loop, int listener, ControlTarget &target, ConsoleRelay *relay)
-	: acceptor_{loop}, target_{target}, relay_{relay}
+namespace {
+
+Descriptor duplicate(int listener)
 {
-	int own = fcntl(listener, F_DUPFD_CLOEXEC, 3);
-	if (own < 0)
+	Descriptor own{fcntl(listener, F_DUPFD_CLOEXEC, 3)};
+	if (!own)
 		fail("cannot use the control socket: {}", std::strerror(errno));
-	acceptor_.assign(Protocol{}, own);
+	return own;
+}
+
+} // namespace
+
+ControlServer::ControlServer(boost::asio::io_context &loop, int listener, ControlTarget &target, ConsoleRelay *relay)
+	: loop_{loop}, listener_{loop, duplicate(listener), "control socket"}, target_{target}, relay_{relay}
+{
 	accept();
 }
 
@@ -38,19 +47,18 @@ ControlServer::~ControlServer() = default;
 
 void ControlServer::accept()
 {
-	acceptor_.async_accept([this](boost::system::error_code error, Protocol::socket socket) {
-		if (error == boost::asio::error::operation_aborted)
-			return;
-		// Out of descriptors, for one: those there are make room.
-		if ((error || clients_.size() >= max_clients) && !clients_.empty())
-			drop(clients_.front());
-		if (!error) {
-			clients_.push_back(std::make_shared<Client>(std::move(socket)));
-			read(clients_.back());
-		}
-		if (!error || !clients_.empty())
-			accept();
+	listener_.next([this](Descriptor connection) {
+		came(std::move(connection));
+		accept();
 	});
+}
+
+void ControlServer::came(Descriptor connection)
+{
+	if (clients_.size() >= max_clients)
+		drop(clients_.front());
+	clients_.push_back(std::make_shared<Client>(Protocol::socket{loop_, Protocol{}, connection.release()}));
+	read(clients_.back());
 }
 
 void ControlServer::read(const std::shared_ptr<Client> &client)
@@ -71,7 +79,10 @@ void ControlServer::answer_next(const std::shared_ptr<Client> &client)
 		read(client);
 		return;
 	}
-	client->reply = answer(*line, target_);
+	{
+		DescriptorReserve::Opened reserve;	// some of the answers are in files
+		client->reply = answer(*line, target_);
+	}
 	boost::asio::async_write(client->socket, boost::asio::buffer(client->reply.line),
 				 [this, client](boost::system::error_code error, std::size_t) {
 		if (error)

@@ -11,6 +11,7 @@
 
 #include "console_relay.h"
 #include "control_protocol.h"
+#include "listener.h"
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
@@ -33,12 +34,14 @@ private:
 	struct Client;
 
 	void accept();
+	void came(Descriptor connection);
 	void read(const std::shared_ptr<Client> &client);
 	void answer_next(const std::shared_ptr<Client> &client);
 	void replied(const std::shared_ptr<Client> &client);
 	void drop(std::shared_ptr<Client> client);
 
-	Protocol::acceptor acceptor_;
+	boost::asio::io_context &loop_;
+	Listener listener_;
 	ControlTarget &target_;
 	ConsoleRelay *relay_;
 	std::deque<std::shared_ptr<Client>> clients_;		// oldest first

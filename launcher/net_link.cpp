@@ -103,7 +103,7 @@ private:
 
 LinkPort::LinkPort(boost::asio::io_context &loop, const NetOptions &options)
 	: loop_{loop}, name_{options.name}, mtu_{options.mtu}, directory_{open_private_directory({"link", options.name})},
-	  listener_{loop}, addresses_(address_slots)
+	  addresses_(address_slots)
 {
 	join();
 }
@@ -121,8 +121,9 @@ void LinkPort::join()
 		meet(entry.path().filename());
 	for (unsigned number = 0; !bind_as(fmt::format("{}.{}", getpid(), number)); number++)
 		;
-	if (listen(listener_.native_handle(), SOMAXCONN) < 0)
+	if (listen(socket_.get(), SOMAXCONN) < 0)
 		fail("--net link={}: {}", name_, std::strerror(errno));
+	listener_.emplace(loop_, std::move(socket_), fmt::format("link {}", name_));
 	spdlog::debug("link {}: {} others there", name_, peers_.size());
 }
 
@@ -148,7 +149,7 @@ bool LinkPort::bind_as(const std::string &name)
 		fail("--net link={}: cannot make a socket in {}: {}", name_, directory_.path, std::strerror(errno));
 	}
 	socket_name_ = name;
-	listener_.assign(socket.release());
+	socket_ = std::move(socket);
 	return true;
 }
 
@@ -166,17 +167,10 @@ void LinkPort::start(NetEvents &card)
 
 void LinkPort::accept()
 {
-	listener_.async_wait(listener_.wait_read, [this, gone = gone_](boost::system::error_code error) {
-		if (error || *gone)
-			return;
-		while (Descriptor socket{accept4(listener_.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)})
-			add_peer(std::move(socket));
-		bool more = errno == EAGAIN || errno == ECONNABORTED;
+	listener_->next([this](Descriptor socket) {
+		add_peer(std::move(socket));
 		card_->frames_waiting();
-		if (more)
-			accept();
-		else
-			spdlog::warn("link {}: no more guests can join: {}", name_, std::strerror(errno));
+		accept();
 	});
 }
 

@@ -20,6 +20,7 @@
 #pragma once
 
 #include "file.h"
+#include "listener.h"
 #include "net_options.h"
 #include "net_port.h"
 #include "private_directory.h"
@@ -29,6 +30,7 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace lguest {
@@ -81,7 +83,8 @@ private:
 	std::uint16_t mtu_;
 	PrivateDirectory directory_;
 	std::string socket_name_;
-	boost::asio::posix::stream_descriptor listener_;
+	Descriptor socket_;			// ours, until it listens
+	std::optional<Listener> listener_;
 	std::vector<PeerPointer> peers_;
 	std::size_t next_ = 0;			// peer to be read from
 	std::vector<Address> addresses_;	// by hash; a later one replaces an earlier

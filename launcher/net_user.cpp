@@ -26,6 +26,12 @@ constexpr std::uint32_t no_timeout = 1000;		// what libslirp says if it needs no
 constexpr unsigned quiet_limit = 240;			// timer rounds, two minutes
 constexpr int max_events = 64;
 
+// libslirp keeps fragments for half a minute, or until their datagram is complete, and any
+// number of them.  So it gets no more than fit into some 20 MiB in that time.
+constexpr std::size_t fragments_limit = 8 << 20;
+constexpr std::size_t fragments_per_second = 512 << 10;
+constexpr std::size_t fragment_overhead = 8 << 10;	// what a buffer of libslirp's touches at least
+
 constexpr const char *guest_address = "10.0.2.15";
 
 in_addr address(const char *text)
@@ -46,6 +52,14 @@ int from_epoll(std::uint32_t events)
 	return (events & EPOLLIN ? SLIRP_POLL_IN : 0) | (events & EPOLLOUT ? SLIRP_POLL_OUT : 0) |
 	       (events & EPOLLPRI ? SLIRP_POLL_PRI : 0) | (events & EPOLLERR ? SLIRP_POLL_ERR : 0) |
 	       (events & EPOLLHUP ? SLIRP_POLL_HUP : 0);
+}
+
+// A part of an IPv4 datagram (RFC 791, 3.1): more fragments follow, or others went before.
+bool is_fragment(std::span<const std::byte> frame)
+{
+	constexpr std::size_t type = 12, flags = 14 + 6;
+	return frame.size() >= flags + 2 && frame[type] == std::byte{0x08} && frame[type + 1] == std::byte{0} &&
+	       ((frame[flags] & std::byte{0x3f}) != std::byte{0} || frame[flags + 1] != std::byte{0});
 }
 
 int new_epoll()
@@ -101,7 +115,8 @@ struct SlirpGlue {
 };
 
 UserPort::UserPort(boost::asio::io_context &loop, const NetOptions &options)
-	: loop_{loop}, mtu_{options.mtu ? options.mtu : default_mtu}, epoll_{loop, new_epoll()}, timer_{loop}, quiet_{quiet_limit}
+	: loop_{loop}, mtu_{options.mtu ? options.mtu : default_mtu}, epoll_{loop, new_epoll()}, timer_{loop}, quiet_{quiet_limit},
+	  fragments_allowed_{fragments_limit}, fragments_counted_{std::chrono::steady_clock::now()}
 {
 	SlirpConfig config{};
 	config.version = 4;
@@ -152,8 +167,28 @@ bool UserPort::send(std::span<const iovec> frame)
 		frame_.insert(frame_.end(), bytes, bytes + part.iov_len);
 	}
 	quiet_ = 0;
+	if (is_fragment(frame_) && !may_be_kept(frame_.size())) {
+		dropped_++;
+		return true;
+	}
 	slirp_input(slirp_, reinterpret_cast<const std::uint8_t *>(frame_.data()), static_cast<int>(frame_.size()));
 	look_soon();
+	return true;
+}
+
+bool UserPort::may_be_kept(std::size_t size)
+{
+	using Seconds = std::chrono::duration<double>;
+	auto now = std::chrono::steady_clock::now();
+	double earned = Seconds{now - fragments_counted_}.count() * fragments_per_second;
+	if (earned >= 1) {
+		fragments_allowed_ = std::min(fragments_limit, fragments_allowed_ + static_cast<std::size_t>(std::min(earned, 1e9)));
+		fragments_counted_ = now;
+	}
+	size += fragment_overhead;
+	if (size > fragments_allowed_)
+		return false;
+	fragments_allowed_ -= size;
 	return true;
 }
 

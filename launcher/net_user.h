@@ -63,6 +63,7 @@ private:
 	void update(int fd, int events);
 	void poll();
 	bool crowded() const;
+	bool may_be_kept(std::size_t size);
 
 	int add_poll(int fd, int events);
 	int happened(int index) const;
@@ -87,6 +88,9 @@ private:
 	std::vector<std::byte> frames_;		// for the guest: size, bytes, size, bytes ...
 	std::size_t taken_ = 0;			// bytes of it that the guest has
 	std::vector<std::byte> frame_;		// one from the guest, in one piece
+
+	std::size_t fragments_allowed_;		// bytes of memory
+	std::chrono::steady_clock::time_point fragments_counted_;	// when more of them were allowed
 };
 
 } // namespace lguest

@@ -17,6 +17,7 @@
 #include "console_targets.h"
 #include "control_server.h"
 #include "control_socket.h"
+#include "descriptor_reserve.h"
 #include "device_slot.h"
 #include "disk.h"
 #include "error.h"
@@ -244,13 +245,14 @@ ConsolePort &Machine::add_port(ConsolePort::Settings settings)
 
 void Machine::make_console()
 {
+	std::signal(SIGTTIN, SIG_IGN);		// in the background we go on, without what is typed (console_port.h)
 	bool ports = command_has_ports(options_);
 	console_is_stdio_ = !ports && !options_.detach && console_is_stdio(options_.consoles);
 	bool interactive = console_is_stdio_ && RawTerminal::usable(STDIN_FILENO);
 	ConsolePort::Settings settings;
 	settings.output = console_is_stdio_ ? STDOUT_FILENO : STDERR_FILENO;
 	settings.terminal = interactive;
-	// A terminal of which we are in the background is not to be read: that would stop us.
+	// A terminal whose background we are in cannot be made raw: it is no input for a console, then and later.
 	if (console_is_stdio_ && (interactive || !isatty(STDIN_FILENO)))
 		settings.input = STDIN_FILENO;
 	if (options_.detach) {
@@ -502,6 +504,7 @@ Outcome Machine::run(Background &background)
 		enter_sandbox();
 	for (auto &vcpu : vcpus_)
 		threads_.push_back(std::make_unique<VcpuThread>(*vcpu, hooks));
+	DescriptorReserve reserve;
 	shed_setup_pages();
 	loop_.run();
 	threads_.clear();

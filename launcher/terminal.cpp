@@ -40,6 +40,12 @@ bool RawTerminal::usable(int fd)
 	return isatty(fd) && tcgetpgrp(fd) == getpgrp();
 }
 
+bool in_background(int fd)
+{
+	pid_t front = tcgetpgrp(fd);
+	return front >= 0 && front != getpgrp();
+}
+
 RawTerminal::RawTerminal(int fd)
 {
 	if (tcgetattr(fd, &before) < 0)

@@ -26,6 +26,10 @@ public:
 	static bool usable(int fd);
 };
 
+// Whether fd is the terminal of this session, and other processes are in its foreground:
+// reading it is SIGTTIN then or, if that is ignored, EIO.
+bool in_background(int fd);
+
 struct TerminalSize {
 	std::uint16_t columns, rows;
 };

@@ -230,6 +230,27 @@ TEST_F(ConsoleLoop, DescriptorsKeepTheirFlags)
 	EXPECT_FALSE(fcntl(out.ends[1], F_GETFL) & O_NONBLOCK);
 }
 
+// Their flag is one: the end of the former is not to make the latter block.
+TEST_F(ConsoleLoop, InputAndOutputCanBeOneSocket)
+{
+	int ends[2];
+	ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+	Descriptor here{ends[0]}, peer{ends[1]};
+	for (auto [pipe, which] : {std::pair{&in, 0}, {&out, 1}}) {
+		pipe->close_end(which);
+		pipe->ends[which] = dup(here.get());
+	}
+	start();
+	EXPECT_EQ(write(peer.get(), "abc\n", 4), 4);
+	shutdown(peer.get(), SHUT_WR);
+	EXPECT_EQ(receive(5), "abc\n\x04");
+	EXPECT_TRUE(fcntl(here.get(), F_GETFL) & O_NONBLOCK);
+	loop.stop();
+	thread.join();
+	port.reset();
+	EXPECT_FALSE(fcntl(here.get(), F_GETFL) & O_NONBLOCK);
+}
+
 // --- ports that lead elsewhere ---------------------------------------------------
 
 class ConsoleTargets : public testing::Test {

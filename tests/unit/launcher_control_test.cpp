@@ -9,6 +9,7 @@
 #include "control_protocol.h"
 #include "control_server.h"
 #include "control_socket.h"
+#include "descriptor_reserve.h"
 #include "error.h"
 #include "log.h"
 #include "options.h"
@@ -22,12 +23,15 @@
 #include <boost/json.hpp>
 
 #include <atomic>
+#include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <thread>
 #include <unistd.h>
 
@@ -365,6 +369,43 @@ TEST_F(Server, SilentClientsMakeRoom)
 		ASSERT_EQ(line(client), status_reply) << count;
 	}
 	EXPECT_EQ(line(silent.front()), "(end)");
+}
+
+// Connections of a guest's network card are descriptors, too, as many as it likes.
+TEST_F(Server, AnswersWhenDescriptorsAreUsedUp)
+{
+	sockaddr_un address{};
+	address.sun_family = AF_UNIX;
+	(path_ + "/vm.sock").copy(address.sun_path, sizeof address.sun_path - 1);
+	Descriptor first{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)}, second{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+	auto ask = [&](const Descriptor &client) {
+		ASSERT_EQ(::connect(client.get(), reinterpret_cast<sockaddr *>(&address), sizeof address), 0);
+		send(client, status);
+	};
+	rlimit before;
+	ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+	rlimit limit{static_cast<rlim_t>(second.get()) + 500, before.rlim_max};
+	ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	std::vector<Descriptor> used;
+	auto use_up = [&] {
+		while (Descriptor copy{dup(first.get())})
+			used.push_back(std::move(copy));
+		return errno;
+	};
+	{
+		DescriptorReserve reserve;
+		EXPECT_EQ(use_up(), EMFILE);
+		ask(first);
+		EXPECT_EQ(line(first), status_reply);
+	}
+	// Without one he has to wait.
+	EXPECT_EQ(use_up(), EMFILE);
+	ask(second);
+	pollfd answer{second.get(), POLLIN, 0};
+	EXPECT_EQ(poll(&answer, 1, 200), 0);
+	used.clear();
+	EXPECT_EQ(line(second), status_reply);
+	setrlimit(RLIMIT_NOFILE, &before);
 }
 
 // It asks and asks, and never reads: it is not answered for ever.

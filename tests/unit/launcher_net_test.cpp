@@ -365,6 +365,30 @@ TEST(UserNetwork, GivesTheGuestAnAddress)
 	EXPECT_EQ(offer.substr(14 + 20 + 8 + 16, 4), std::string("\x0a\0\2\x0f", 4));
 }
 
+// The first part of a datagram of which no more comes.
+std::string lonely_fragment(unsigned id)
+{
+	std::string data(64, 'x');
+	std::string before = std::string("\x45\0", 2) + number16(static_cast<unsigned>(20 + data.size())) + number16(id) +
+			     std::string("\x20\0\x40\x11", 4);
+	std::string after = std::string("\x0a\0\2\x0f\x0a\0\2\2", 8);
+	return std::string("\x52\x55\x0a\0\2\2", 6) + mac('g') + std::string("\x08\0", 2) + before + ip_checksum(before + after) + after + data;
+}
+
+TEST(UserNetwork, KeepsFewFragments)
+{
+	boost::asio::io_context loop;
+	UserPort port{loop, net("user")};
+	FakeCard card{port};
+	EXPECT_TRUE(card.send(lonely_fragment(0)));
+	EXPECT_EQ(port.dropped(), 0u);
+	for (unsigned id = 1; id < 20000; id++)
+		ASSERT_TRUE(card.send(lonely_fragment(id)));
+	EXPECT_GT(port.dropped(), 10000u);
+	EXPECT_TRUE(card.send(arp_request(std::string("\x0a\0\2\2", 4))));
+	EXPECT_TRUE(run_until(loop, [&] { return !card.received.empty(); }));
+}
+
 // A TCP port of 127.0.0.1 that is free now.
 sockaddr_in free_port()
 {
