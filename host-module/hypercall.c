@@ -45,8 +45,11 @@ static long register_vcpu(struct lg_vcpu *vcpu, u64 gpa)
 	return 0;
 }
 
+/* One that is down waits to be started, whatever interrupts come. */
 static bool wakes(struct lg_vcpu *vcpu)
 {
+	if (vcpu->down)
+		return READ_ONCE(vcpu->start_requested) || atomic_read(&vcpu->vm->dead);
 	return lg_interrupt_pending(vcpu) || READ_ONCE(vcpu->kicked) ||
 	       READ_ONCE(vcpu->start_requested) || atomic_read(&vcpu->vm->dead);
 }

@@ -62,6 +62,17 @@ static void irqfd_free(struct irqfd *irqfd)
 	kfree(irqfd);
 }
 
+/* An eventfd once: whoever writes to it calls all that wait for it, with interrupts off. */
+static bool is_bound(struct lg_vm *vm, const struct eventfd_ctx *event)
+{
+	struct irqfd *irqfd;
+
+	list_for_each_entry(irqfd, &vm->irqfds, list)
+		if (irqfd->event == event)
+			return true;
+	return false;
+}
+
 static int irqfd_bind(struct lg_vm *vm, const struct lg_irqfd *arg, struct fd file)
 {
 	struct irqfd *irqfd = kzalloc(sizeof(*irqfd), GFP_KERNEL_ACCOUNT);
@@ -74,6 +85,11 @@ static int irqfd_bind(struct lg_vm *vm, const struct lg_irqfd *arg, struct fd fi
 
 		kfree(irqfd);
 		return error;
+	}
+	if (is_bound(vm, irqfd->event)) {
+		eventfd_ctx_put(irqfd->event);
+		kfree(irqfd);
+		return -EEXIST;
 	}
 	irqfd->vcpu = vm->vcpus[arg->vcpu];
 	irqfd->vector = arg->vector;

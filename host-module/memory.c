@@ -402,7 +402,7 @@ static struct shadow_mm *make_shadow(struct lg_vm *vm, u64 frames)
 		.windows = vm->windows,
 		.window_count = vm->window_count,
 	};
-	void *memory = vzalloc(shadow_size(&config));
+	void *memory = __vmalloc(shadow_size(&config), GFP_KERNEL_ACCOUNT | __GFP_ZERO);
 
 	return memory ? shadow_create(memory, &config) : NULL;
 }

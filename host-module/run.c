@@ -139,7 +139,10 @@ static enum lg_next handle_exit(struct lg_vcpu *vcpu, unsigned int vector)
 		return lg_hypercall(vcpu);
 	case SWITCHER_EXIT_RETURN:
 		vcpu->stats.exit_return_to_user++;
-		lg_return_to_user(vcpu);
+		if (vcpu->page)
+			lg_return_to_user(vcpu);
+		else
+			lg_kill(vcpu->vm, vcpu, "return to user mode, and no vCPU page is registered");
 		return LG_CONTINUE;
 	case SWITCHER_EXIT_SYSCALL:
 		vcpu->stats.exit_syscall++;
@@ -182,6 +185,9 @@ static void handle_exit_irqoff(struct lg_vcpu *vcpu, unsigned int vector)
 		vcpu->stats.exit_nmi++;
 		lg_reraise_nmi();
 	}
+	/* It is sticky: left alone, the host's next breakpoint would look like a single step. */
+	if (vector == X86_TRAP_DB)
+		set_debugreg(DR6_RESERVED, 6);
 	if (vector == X86_TRAP_MC || (vcpu->pending_host & SWITCHER_PENDING_MC))
 		lg_reraise_machine_check();
 	if (vector >= 32 && vector < 256 && vector != IA32_SYSCALL_VECTOR) {

@@ -113,12 +113,15 @@ static long ioctl(struct file *file, unsigned int command, unsigned long argumen
 		break;
 	case LG_GET_STATS:
 		sum_stats(vm, &arg.stats);
-		error = copy_to_user(user, &arg.stats, sizeof(arg.stats)) ? -EFAULT : 0;
+		error = 0;
 		break;
 	default:
 		error = -ENOTTY;
 	}
 	mutex_unlock(&vm->lock);
+	/* Without the lock: an observer's page may take as long to come as he likes. */
+	if (command == LG_GET_STATS && copy_to_user(user, &arg.stats, sizeof(arg.stats)))
+		error = -EFAULT;
 	return error;
 }
 

@@ -3,13 +3,14 @@
 #
 # What a throw-away host logs counts: one that warned has failed, whatever its command's status, and one whose emulator tripped over
 # its text patching says so, for it is worth another try. A command that nobody listens to any more ends as it would here.
+# TCG everywhere: only its text patching is ever worth another try.
 # test: where = outside
 # test: limit = 250
 set -u
 root=$(cd "$(dirname "$0")/../.." && pwd)
 
 on_host() {
-	"$root/tests/host-vm/run" --kernel "${HOST_KERNEL:-6.12}" --cpu "${HOST_CPU:-max}" --append "${HOST_APPEND-}" \
+	"$root/tests/host-vm/run" --accel tcg --kernel "${HOST_KERNEL:-6.12}" --cpu "${HOST_CPU:-max}" --append "${HOST_APPEND-}" \
 		--name "${HOST_NAME:-health}" --timeout $((60 * ${PATIENCE:-1})) -- "$1"
 }
 # verdict NAME STATUS EXPECTED

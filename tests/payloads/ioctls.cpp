@@ -351,6 +351,8 @@ TEST(eventfds_are_checked_and_unbound)
 	EXPECT_EQ(bind_ioeventfd(guest, event.get(), 3, 2), 0);
 	EXPECT_EQ(bind_ioeventfd(guest, event.get(), 3, 2), EEXIST);
 	EXPECT_EQ(bind_irqfd(guest, event.get(), 0x77), 0);
+	EXPECT_EQ(bind_irqfd(guest, event.get(), 0x77), EEXIST);
+	EXPECT_EQ(bind_irqfd(guest, event.get(), 0x78), EEXIST);
 	EXPECT_EQ(bind_irqfd(guest, event.get(), 0x77, LG_FD_UNBIND), 0);
 	EXPECT_EQ(bind_ioeventfd(guest, event.get(), 3, 2, LG_FD_UNBIND), 0);
 

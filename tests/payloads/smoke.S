@@ -21,6 +21,12 @@ PAYLOAD_FLAGS(starts_without_a_vcpu_page, F_UNREGISTERED)
 	EXPECT(%r15, GS(D_DIRECT))
 	PASS
 
+/* Before there is one, a return to user mode has nothing to return by. */
+KILLED_FLAGS(returns_without_a_vcpu_page, "no vCPU page is registered", F_UNREGISTERED)
+	leaq	return_to_user(%rip), %rax
+	subq	$2, %rax		/* the SYSCALL */
+	jmp	*%rax
+
 /* Register by hypercall, as a kernel does, and take an exception. */
 PAYLOAD_FLAGS(registers_its_vcpu_page, F_UNREGISTERED)
 	leaq	GPA_SCRATCH(%r15), %rbx
